@@ -1,1 +1,15 @@
+//! concur-bridge: SAP Concur's notifications into Kafka, none lost, none doubled, none leaked.
+//!
+//! One notification walks one way through four shapes: a [`postback::Postback`] as received, an [`event::Event`] once
+//! [`normalise`] understood it, a [`record::Record`] once [`seal`] gave it an id and hid its token, and a message in
+//! Kafka once [`publish`] sent it. The answer goes out between the last two, when the [`journal`] made it durable.
 
+pub mod config;
+pub mod event;
+pub mod journal;
+pub mod normalise;
+pub mod postback;
+pub mod publish;
+pub mod record;
+pub mod seal;
+pub mod secret;

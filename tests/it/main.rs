@@ -1,1 +1,2 @@
-fn main(){}
+//! Tests.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Seals events into records.

@@ -1,0 +1,135 @@
+//! The vault: turns what must not be seen into what may.
+
+use std::sync::{Arc, RwLock};
+
+use zeroize::Zeroizing;
+
+use super::keys::{KeyError, KeySet};
+use super::token::Token;
+use crate::config::{PublishToken, Tokens};
+use crate::event::data::SealedToken;
+
+/// Seals with the first key of a set, opens with any, fingerprints with the first key of another. Cheap to clone; all
+/// clones see a reload.
+#[derive(Clone)]
+pub struct Vault {
+    keys: Arc<RwLock<Arc<Keys>>>,
+    publish: PublishToken,
+}
+
+struct Keys {
+    seal: KeySet,
+    fingerprint: ring::hmac::Key,
+}
+
+/// Sealing failed: the system's randomness or the cipher did.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot seal: {0}")]
+pub struct SealError(String);
+
+/// A JWE could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The text is no compact JWE of the kind the bridge makes.
+    #[error("not a compact JWE with alg dir and enc A256GCM")]
+    NotOurs,
+    /// Its key is not in the key file any more.
+    #[error("no key with kid {0:?} in tokens.key_file")]
+    UnknownKey(String),
+    /// The key does not fit or the text was altered.
+    #[error("the JWE does not verify")]
+    Forged,
+}
+
+impl Vault {
+    /// Reads both key files, making each when it is absent and `create` allows it.
+    ///
+    /// # Errors
+    /// A file that cannot be read, made, or holds no usable key.
+    pub fn open(tokens: &Tokens, create: bool) -> Result<Self, KeyError> {
+        let keys = Keys::read(tokens, create)?;
+        Ok(Self {
+            keys: Arc::new(RwLock::new(Arc::new(keys))),
+            publish: tokens.publish,
+        })
+    }
+
+    /// Reads both key files again. On an error the keys in use stay.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub fn reload(&self, tokens: &Tokens) -> Result<(), KeyError> {
+        let keys = Arc::new(Keys::read(tokens, false)?);
+        *self
+            .keys
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// base64url without padding of HMAC-SHA-256 over the token.
+    pub fn fingerprint(&self, token: &Token) -> String {
+        self.keyed_hash(token.expose().as_bytes())
+    }
+
+    /// The stand-in for a user id when `events.user = "hashed"`: as [`Vault::fingerprint`], over the id.
+    pub fn hash_user(&self, id: &str) -> String {
+        self.keyed_hash(id.as_bytes())
+    }
+
+    /// A plaintext as compact JWE: `dir` + A256GCM, `kid` in the header.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn seal(&self, plaintext: &[u8]) -> Result<String, SealError> {
+        self.keys().seal.seal(plaintext).map_err(SealError)
+    }
+
+    /// The plaintext of a JWE that a key of the file sealed.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_jwe(&self, jwe: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        self.keys().seal.open(jwe)
+    }
+
+    /// A token in the form that `tokens.publish` asks for.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn seal_token(&self, token: &Token) -> Result<SealedToken, SealError> {
+        let fingerprint = self.fingerprint(token);
+        let (jwe, value) = match self.publish {
+            PublishToken::Encrypted => (Some(self.seal(token.expose().as_bytes())?), None),
+            PublishToken::Fingerprint => (None, None),
+            PublishToken::Plain => (None, Some(token.expose().to_owned())),
+        };
+        Ok(SealedToken {
+            fingerprint,
+            jwe,
+            value,
+        })
+    }
+
+    fn keyed_hash(&self, bytes: &[u8]) -> String {
+        super::keys::base64url(ring::hmac::sign(&self.keys().fingerprint, bytes).as_ref())
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(
+            &self
+                .keys
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+}
+
+impl Keys {
+    fn read(tokens: &Tokens, create: bool) -> Result<Self, KeyError> {
+        let seal = KeySet::read(&tokens.key_file, create)?;
+        let fingerprint = KeySet::read(&tokens.fingerprint_key_file, create)?;
+        let fingerprint = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, fingerprint.first());
+        Ok(Self { seal, fingerprint })
+    }
+}
