@@ -9,5 +9,9 @@ use tokio::net::TcpListener;
 async fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    axum::serve(listener, Router::new().route("/postback", post(|body: Bytes| async { body }))).await
+    axum::serve(
+        listener,
+        Router::new().route("/postback", post(|body: Bytes| async { body })),
+    )
+    .await
 }

@@ -6,10 +6,13 @@
 
 pub mod config;
 pub mod event;
+pub mod exit;
 pub mod journal;
 pub mod normalise;
 pub mod postback;
 pub mod publish;
 pub mod record;
+pub mod schema;
 pub mod seal;
 pub mod secret;
+pub mod shutdown;
