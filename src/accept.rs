@@ -98,7 +98,7 @@ impl Unavailable {
     ];
 
     /// The word in problem types, readiness and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub fn reason(self) -> &'static str {
         match self {
             Self::JournalFull => "journal_full",
             Self::QuarantineFull => "quarantine_full",

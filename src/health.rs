@@ -37,13 +37,13 @@ impl Health {
     pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
         if self.shutdown.requested().is_some() {
-            reasons.push(Unavailable::Closing.as_str());
+            reasons.push(Unavailable::Closing.reason());
         }
         let refusal = match &self.journal {
             Some(journal) => journal.refusal().map(Unavailable::from),
             None => (!self.publish.kafka_up()).then_some(Unavailable::KafkaUnavailable),
         };
-        reasons.extend(refusal.map(Unavailable::as_str));
+        reasons.extend(refusal.map(Unavailable::reason));
         Readiness { ready: reasons.is_empty(), degraded: self.publish.degraded(), reasons }
     }
 }
