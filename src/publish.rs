@@ -13,6 +13,7 @@
 //! **Left to others.** What is published: the records are finished ([`seal`](crate::seal)).
 
 pub mod backlog;
+pub mod direct;
 
 pub use backlog::Backlog;
 

@@ -1,2 +1,3 @@
-//! Tests.
-fn main() {}
+//! The integration tests: one binary, one file per question.
+
+mod ingress;
