@@ -1,2 +1,4 @@
-//! Tests.
-fn main() {}
+//! The integration tests: one binary, a file per question.
+
+mod publish;
+mod support;
