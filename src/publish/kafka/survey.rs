@@ -20,6 +20,8 @@ use super::settings::ClientSettings;
 
 /// For one question to the brokers.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// More errors than these, one a broker and address, say nothing new.
+const HEARD_ERRORS: u32 = 16;
 /// For making topics: the controller answers when they are made.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -37,8 +39,7 @@ pub(super) fn survey(
         let metadata = consumer
             .fetch_metadata(Some(topic), ASK_TIMEOUT)
             .map_err(|error| {
-                // Serves the queued errors, so that the reason is known.
-                while consumer.poll(Duration::ZERO).is_some() {}
+                hear_out(&consumer);
                 errors::failure("no Kafka broker answers", &error, listener)
             })?;
         let state = metadata
@@ -62,6 +63,14 @@ pub(super) fn survey(
     let cluster_id = consumer.client().fetch_cluster_id(ASK_TIMEOUT);
     add_configuration(settings, &mut seen);
     Ok((cluster_id, seen))
+}
+
+/// Serves the errors that librdkafka has queued, so that the reason is known.
+fn hear_out(consumer: &BaseConsumer<Listener>) {
+    let mut left = HEARD_ERRORS;
+    while left > 0 && consumer.poll(Duration::from_millis(20)).is_some() {
+        left -= 1;
+    }
 }
 
 /// Makes topics.

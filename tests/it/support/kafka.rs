@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use concur_bridge::config::{Delivery, EventsMode, Kafka, Properties, Topics};
 use concur_bridge::publish::Settings;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use uuid::Uuid;
 
@@ -177,6 +178,7 @@ pub(crate) fn positions_of(consumed: &[Consumed]) -> Vec<u64> {
 
 /// An operator's hands.
 pub(crate) struct Operator {
+    bootstrap: String,
     admin: AdminClient<DefaultClientContext>,
     runtime: tokio::runtime::Runtime,
 }
@@ -184,6 +186,7 @@ pub(crate) struct Operator {
 impl Operator {
     pub(crate) fn at(bootstrap: &str) -> Self {
         Self {
+            bootstrap: bootstrap.to_owned(),
             admin: ClientConfig::new()
                 .set("bootstrap.servers", bootstrap)
                 .create()
@@ -212,5 +215,45 @@ impl Operator {
             .block_on(self.admin.delete_topics(&[name], &options))
             .unwrap();
         assert_eq!(results, [Ok(name.to_owned())]);
+    }
+
+    pub(crate) fn has_topic(&self, name: &str) -> bool {
+        let metadata = self.admin.inner().fetch_metadata(None, SOON).unwrap();
+        metadata.topics().iter().any(|topic| topic.name() == name)
+    }
+
+    pub(crate) fn partitions(&self, name: &str) -> usize {
+        let metadata = self.admin.inner().fetch_metadata(None, SOON).unwrap();
+        let mut topics = metadata.topics().iter();
+        topics
+            .find(|topic| topic.name() == name)
+            .map_or(0, |topic| topic.partitions().len())
+    }
+
+    pub(crate) fn topic_settings(&self, name: &str) -> BTreeMap<String, String> {
+        let resource = ResourceSpecifier::Topic(name);
+        let mut results = self
+            .runtime
+            .block_on(
+                self.admin
+                    .describe_configs([&resource], &AdminOptions::new()),
+            )
+            .unwrap();
+        let entries = results.remove(0).unwrap().entries;
+        entries
+            .into_iter()
+            .map(|entry| (entry.name, entry.value.unwrap_or_default()))
+            .collect()
+    }
+
+    /// Takes a transactional id and leaves no position record behind.
+    pub(crate) fn fence(&self, transactional_id: &str) {
+        let bootstrap = &self.bootstrap;
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .set("transactional.id", transactional_id)
+            .create()
+            .unwrap();
+        producer.init_transactions(SOON).unwrap();
     }
 }
