@@ -1,5 +1,6 @@
-//! The integration tests: one binary, one file per question.
+//! The integration tests: one binary, a file per question.
 
 mod ingress;
 mod normalise_corpus;
+mod publish;
 mod support;
