@@ -146,6 +146,9 @@ impl<A: Accept> Listener<A> {
     ///
     /// Cancel safe.
     async fn make_room(&self, roster: &mut Roster) {
+        if self.opening.is_crowded() {
+            self.evict(roster);
+        }
         while roster.members.len() >= self.max_connections && !self.evict(roster) {
             if let Ok(Some(id)) = tokio::time::timeout(CROWDED_PAUSE, roster.reaped()).await {
                 roster.forget(id);
