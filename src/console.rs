@@ -23,11 +23,10 @@ use http::header::{self, HeaderValue};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
-pub use guard::Guard;
+pub use guard::{AdminTokens, Guard};
 
 use crate::health::Health;
 use crate::quarantine::Quarantine;
-use crate::shutdown::Shutdown;
 
 /// What the admin port shows.
 #[derive(Clone)]
@@ -43,12 +42,11 @@ pub struct Console {
 }
 
 impl Console {
-    /// Answers on this listener until the shutdown's drain is over; probes are asked to the end.
+    /// Answers on this listener until the process ends: probes are asked to the last moment.
     ///
     /// # Errors
     /// The listener failed.
-    pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> std::io::Result<()> {
-        let _ = shutdown;
+    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
         axum::serve(listener, self.router()).await
     }
 
