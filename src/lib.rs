@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod event;
+pub mod failpoint;
 pub mod journal;
 pub mod normalise;
 pub mod postback;

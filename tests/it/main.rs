@@ -1,2 +1,10 @@
-//! Tests.
-fn main() {}
+//! The integration tests: one binary, a file per question.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where its expectation fails"
+)]
+
+mod journal;
