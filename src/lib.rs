@@ -5,17 +5,24 @@
 //! Kafka once [`publish`] sent it. The answer goes out between the last two, when the [`journal`] made it durable.
 
 pub mod accept;
+pub mod app;
+pub mod cli;
 pub mod config;
+pub mod console;
 pub mod event;
 pub mod exit;
+pub mod failpoint;
+pub mod health;
 pub mod ingress;
 pub mod journal;
 pub mod normalise;
 pub mod postback;
 pub mod publish;
+pub mod quarantine;
 pub mod record;
 pub mod reload;
 pub mod schema;
 pub mod seal;
 pub mod secret;
 pub mod shutdown;
+pub mod telemetry;
