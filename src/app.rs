@@ -92,8 +92,8 @@ impl App {
         let sealer = Sealer::new(vault, config.events.user);
         let rules = Rules { object_uri_hosts: config.events.object_uri_hosts.clone() };
 
-        let keeping = Keeping::open(config, mode, &sealer, &shutdown).await?;
-        let acceptor = Acceptor::new(rules.clone(), sealer.clone(), keeping.keeper());
+        let keeping = Keeping::open(config, mode).await?;
+        let acceptor = Acceptor::new(rules, sealer, keeping.keeper());
         let ingress = match mode {
             Mode::Serve => Some(Ingress::bind(&config.ingress, &config.auth, acceptor, &mut reloader)?),
             Mode::DrainOnly => None,
@@ -111,7 +111,6 @@ impl App {
                 shutdown: shutdown.clone(),
             },
             metrics,
-            quarantine: keeping.quarantine(&rules, &sealer),
         };
         Ok(Self {
             ingress,

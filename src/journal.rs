@@ -54,6 +54,7 @@ pub use backlog::PublisherBacklog;
 pub use fatal::{Damage, Fatal, FatalHook};
 pub use open::{OpenError, Options};
 pub use quarantine::{Entry as QuarantineEntry, KEPT_FOR as QUARANTINE_KEPT_FOR};
+pub use start::host_name;
 pub use status::{Refusal, Status};
 
 use self::queue::{Encoded, Job, Quarantined, Reply};
@@ -61,6 +62,11 @@ use self::shared::Shared;
 use crate::event::EventType;
 use crate::publish::backlog::BacklogError;
 use crate::record::{Position, Record};
+
+/// The version of SQLite that is linked in.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
 
 /// What an append led to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,12 +9,9 @@ use crate::accept::Keeper;
 use crate::config::{AcknowledgeAfter, Config};
 use crate::exit::Exit;
 use crate::journal::{self, Fatal, Journal};
-use crate::normalise::Rules;
-use crate::publish::{self, BacklogError, Direct, End, Publisher, Settings};
-use crate::quarantine::Quarantine;
+use crate::publish::direct::Direct;
+use crate::publish::{self, BacklogError, End, Publisher, Settings};
 use crate::record::Position;
-use crate::seal::Sealer;
-use crate::shutdown::Shutdown;
 
 /// The file beside the journal that tells commands where the admin port of the process is that holds it.
 pub const ADMIN_ADDRESS_FILE: &str = "admin.addr";
@@ -36,7 +33,7 @@ pub(super) enum Keeping {
 
 impl Keeping {
     /// Opens the journal and starts publishing it, or starts the producer of the stateless mode.
-    pub(super) async fn open(config: &Config, mode: Mode, sealer: &Sealer) -> Result<Self, StartError> {
+    pub(super) async fn open(config: &Config, mode: Mode) -> Result<Self, StartError> {
         let settings = |instance: String| Settings {
             instance,
             kafka: config.kafka.clone(),
@@ -61,8 +58,8 @@ impl Keeping {
         let opened = tokio::task::spawn_blocking(move || Journal::open(options)).await;
         let journal = opened
             .map_err(|error| StartError::new(Exit::Failure, error))?
-            .map_err(|error| StartError::new(Exit::of(error.exit_code()), error))?;
-        let backlog = journal.backlog(sealer.clone()).map_err(|error| StartError::new(exit_of(&error), error))?;
+            .map_err(|error| StartError::new(Exit::from_code(error.exit_code()), error))?;
+        let backlog = journal.backlog().map_err(|error| StartError::new(exit_of(&error), error))?;
         let publisher = Publisher::spawn(&settings(journal.instance().to_owned()), backlog)
             .map_err(|error| StartError::new(Exit::Failure, error))?;
         Ok(Self::Journal { journal, publisher, end: None, dir: config.journal.dir.clone(), mode })
@@ -90,11 +87,6 @@ impl Keeping {
             Self::Journal { publisher, .. } => publisher.status().clone(),
             Self::Kafka { direct, .. } => direct.status().clone(),
         }
-    }
-
-    /// The quarantined requests, if they are kept here.
-    pub(super) fn quarantine(&self, rules: &Rules, sealer: &Sealer) -> Option<Quarantine> {
-        self.journal().map(|journal| Quarantine::new(journal.clone(), rules.clone(), sealer.clone()))
     }
 
     /// Identity of this replica.
