@@ -4,6 +4,7 @@
 //! [`normalise`] understood it, a [`record::Record`] once [`seal`] gave it an id and hid its token, and a message in
 //! Kafka once [`publish`] sent it. The answer goes out between the last two, when the [`journal`] made it durable.
 
+pub mod concur;
 pub mod config;
 pub mod event;
 pub mod journal;
@@ -13,3 +14,4 @@ pub mod publish;
 pub mod record;
 pub mod seal;
 pub mod secret;
+pub mod simulator;
