@@ -1,3 +1,4 @@
 //! The command line.
 
 pub(crate) mod concur;
+pub(crate) mod simulate;

@@ -17,6 +17,7 @@ struct Cli {
 enum Command {
     Subscribe(cli::concur::NotificationArgs),
     Unsubscribe(cli::concur::NotificationArgs),
+    Simulate(Box<cli::simulate::SimulateArgs>),
 }
 
 #[tokio::main]
@@ -24,5 +25,6 @@ async fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Subscribe(args) => cli::concur::subscribe(args).await,
         Command::Unsubscribe(args) => cli::concur::unsubscribe(args).await,
+        Command::Simulate(args) => cli::simulate::run(*args).await,
     }
 }

@@ -37,7 +37,13 @@ pub(crate) struct Reach {
 #[derive(Debug, Args)]
 pub(crate) struct NotificationArgs {
     /// The type of notification; repeat it, or separate with commas, for several
-    #[arg(long = "type", value_name = "TYPE", value_enum, value_delimiter = ',', required_unless_present = "all")]
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        value_enum,
+        value_delimiter = ',',
+        required_unless_present = "all"
+    )]
     types: Vec<FeatureArg>,
     /// Every type
     #[arg(long, conflicts_with = "types")]
@@ -93,7 +99,11 @@ async fn change(args: NotificationArgs, change: Change) -> ExitCode {
         results.push(outcome_as_json(feature, &outcome));
         match outcome {
             Ok(()) if args.reach.json => {}
-            Ok(()) => say(&format!("{}d: {feature} ({} level)", change.name(), level.name())),
+            Ok(()) => say(&format!(
+                "{}d: {feature} ({} level)",
+                change.name(),
+                level.name()
+            )),
             Err(error) => {
                 failed = true;
                 complain(&format!("cannot {} {feature}", change.name()), &error);
@@ -103,17 +113,33 @@ async fn change(args: NotificationArgs, change: Change) -> ExitCode {
             }
         }
     }
-    results.extend(features.map(|feature| json!({ "type": feature.name(), "ok": false, "error": "not tried" })));
+    results.extend(
+        features
+            .map(|feature| json!({ "type": feature.name(), "ok": false, "error": "not tried" })),
+    );
     if args.reach.json {
-        say(&json!({ "action": change.name(), "level": level.name(), "results": results }).to_string());
+        say(
+            &json!({ "action": change.name(), "level": level.name(), "results": results })
+                .to_string(),
+        );
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 impl NotificationArgs {
     /// The types asked for, each once, in the page's order.
     fn features(&self) -> Vec<Feature> {
-        let is_wanted = |feature: &Feature| self.all || self.types.iter().any(|wanted| Feature::from(*wanted) == *feature);
+        let is_wanted = |feature: &Feature| {
+            self.all
+                || self
+                    .types
+                    .iter()
+                    .any(|wanted| Feature::from(*wanted) == *feature)
+        };
         Feature::ALL.into_iter().filter(is_wanted).collect()
     }
 }
@@ -141,26 +167,37 @@ impl From<LevelArg> for Level {
 pub(super) fn token(file: Option<&Path>, variable: &str) -> Result<Token, String> {
     let (text, whence) = match file {
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
             (text, path.display().to_string())
         }
-        None => (std::env::var(variable).unwrap_or_default(), format!("the variable {variable}")),
+        None => (
+            std::env::var(variable).unwrap_or_default(),
+            format!("the variable {variable}"),
+        ),
     };
     let text = zeroize::Zeroizing::new(text);
     let clear = text.trim();
     if clear.is_empty() && file.is_none() {
-        Err(format!("no token: name a file that holds it, or set {variable}"))
+        Err(format!(
+            "no token: name a file that holds it, or set {variable}"
+        ))
     } else if clear.is_empty() {
         Err(format!("{whence} is empty"))
     } else if !clear.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Err(format!("{whence} holds no token: it has blanks or characters that no HTTP header can carry"))
+        Err(format!(
+            "{whence} holds no token: it has blanks or characters that no HTTP header can carry"
+        ))
     } else {
         Ok(Token::new(clear.to_owned()))
     }
 }
 
 pub(super) fn client(reach: &Reach) -> Result<Client, ExitCode> {
-    let patience = Patience { total: reach.timeout, ..Patience::default() };
+    let patience = Patience {
+        total: reach.timeout,
+        ..Patience::default()
+    };
     Client::new(reach.base_url.clone(), patience).map_err(|error| {
         write_line(&mut std::io::stderr(), &format!("error: {error}"));
         ExitCode::FAILURE
@@ -168,7 +205,9 @@ pub(super) fn client(reach: &Reach) -> Result<Client, ExitCode> {
 }
 
 fn patience(text: &str) -> Result<Duration, String> {
-    let signed: jiff::SignedDuration = text.parse().map_err(|_| "not a duration such as 20s".to_owned())?;
+    let signed: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| "not a duration such as 20s".to_owned())?;
     let longest = Patience::default().total;
     Duration::try_from(signed)
         .ok()
@@ -190,7 +229,10 @@ fn outcome_as_json(feature: Feature, outcome: &Result<(), CallError>) -> serde_j
 }
 
 pub(super) fn complain(what: &str, error: &CallError) {
-    write_line(&mut std::io::stderr(), &format!("error: {what}: {error}\n  {}", error.advice()));
+    write_line(
+        &mut std::io::stderr(),
+        &format!("error: {what}: {error}\n  {}", error.advice()),
+    );
 }
 
 pub(super) fn wrong_usage(fault: &str) -> ExitCode {

@@ -15,7 +15,9 @@ pub enum BadBaseUrl {
     #[error("not a URL such as https://www.concursolutions.com")]
     NotAUrl,
     /// The token would travel in clear.
-    #[error("must be https: the token would travel in clear (http is for 127.0.0.1, [::1] and localhost)")]
+    #[error(
+        "must be https: the token would travel in clear (http is for 127.0.0.1, [::1] and localhost)"
+    )]
     NotHttps,
     /// Credentials, a query or a fragment have no place in it.
     #[error("must have no user, query or fragment")]
@@ -108,8 +110,14 @@ mod tests {
             ("www.concursolutions.com", BadBaseUrl::NotAUrl),
             ("", BadBaseUrl::NotAUrl),
             ("https://", BadBaseUrl::NotAUrl),
-            ("https://user:secret@www.concursolutions.com", BadBaseUrl::TooMuch),
-            ("https://www.concursolutions.com?type=fop", BadBaseUrl::TooMuch),
+            (
+                "https://user:secret@www.concursolutions.com",
+                BadBaseUrl::TooMuch,
+            ),
+            (
+                "https://www.concursolutions.com?type=fop",
+                BadBaseUrl::TooMuch,
+            ),
         ] {
             assert_eq!(BaseUrl::parse(bad), Err(why), "{bad}");
         }
@@ -118,7 +126,10 @@ mod tests {
     #[test]
     fn paths_are_joined_below_the_base() {
         let base = BaseUrl::parse("http://localhost:1/concur/").unwrap();
-        assert_eq!(base.join("/api?type=fop").as_str(), "http://localhost:1/concur/api?type=fop");
+        assert_eq!(
+            base.join("/api?type=fop").as_str(),
+            "http://localhost:1/concur/api?type=fop"
+        );
         assert_eq!(base.to_string(), "http://localhost:1/concur");
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use rustls_platform_verifier::BuilderVerifierExt;
 
@@ -74,12 +74,21 @@ impl Client {
             .pool_max_idle_per_host(0)
             .http1_only()
             .http1_title_case_headers();
-        builder = builder.tls_backend_preconfigured(tls(&base)?).https_only(base.is_https());
+        builder = builder
+            .tls_backend_preconfigured(tls(&base)?)
+            .https_only(base.is_https());
         if base.is_loopback() {
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(|error| ClientError(error.to_string()))?;
-        Ok(Self { http, base, patience, deadline: Instant::now() + patience.total })
+        let http = builder
+            .build()
+            .map_err(|error| ClientError(error.to_string()))?;
+        Ok(Self {
+            http,
+            base,
+            patience,
+            deadline: Instant::now() + patience.total,
+        })
     }
 
     /// Sends a request until it succeeds, is refused, or tries or time are used up. Every request of this module may
@@ -95,7 +104,9 @@ impl Client {
             let outcome = self.try_once(request, tries).await;
             let asked = match &outcome {
                 Try::Answered(status, ..) if status.is_success() => None,
-                Try::Answered(status, headers, _) if is_passing(*status) => retry_after(headers, SystemTime::now()),
+                Try::Answered(status, headers, _) if is_passing(*status) => {
+                    retry_after(headers, SystemTime::now())
+                }
                 Try::Answered(..) => None,
                 Try::Silent | Try::Broken(_) => None,
             };
@@ -103,14 +114,35 @@ impl Client {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let may_retry = tries < self.patience.tries && pause < left;
             let error = match outcome {
-                Try::Answered(status, _, body) if status.is_success() => return Ok(Answer { status, body }),
-                Try::Answered(status, headers, body) => self.judge(request, status, &headers, &body, tries, asked.filter(|wait| *wait >= left)),
-                Try::Silent => CallError::Silent { base: self.base.to_string(), waited: started.elapsed(), tries },
-                Try::Broken(reason) => CallError::Unreachable { base: self.base.to_string(), reason: self.clean(request, &reason), tries },
+                Try::Answered(status, _, body) if status.is_success() => {
+                    return Ok(Answer { status, body });
+                }
+                Try::Answered(status, headers, body) => self.judge(
+                    request,
+                    status,
+                    &headers,
+                    &body,
+                    tries,
+                    asked.filter(|wait| *wait >= left),
+                ),
+                Try::Silent => CallError::Silent {
+                    base: self.base.to_string(),
+                    waited: started.elapsed(),
+                    tries,
+                },
+                Try::Broken(reason) => CallError::Unreachable {
+                    base: self.base.to_string(),
+                    reason: self.clean(request, &reason),
+                    tries,
+                },
             };
             let passing = match &error {
-                CallError::Silent { .. } | CallError::Unreachable { .. } | CallError::Busy { .. } => true,
-                CallError::Refused { .. } | CallError::Redirected { .. } | CallError::Unreadable { .. } => false,
+                CallError::Silent { .. }
+                | CallError::Unreachable { .. }
+                | CallError::Busy { .. } => true,
+                CallError::Refused { .. }
+                | CallError::Redirected { .. }
+                | CallError::Unreadable { .. } => false,
             };
             if !passing || !may_retry {
                 return Err(error);
@@ -130,13 +162,23 @@ impl Client {
         }
     }
 
-    async fn send(&self, request: &Request<'_>) -> Result<(StatusCode, HeaderMap, Vec<u8>), reqwest::Error> {
-        let mut builder = self.http.request(request.method.clone(), self.base.join(request.path)).header(ACCEPT, request.accept);
+    async fn send(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), reqwest::Error> {
+        let mut builder = self
+            .http
+            .request(request.method.clone(), self.base.join(request.path))
+            .header(ACCEPT, request.accept);
         if let Some((scheme, token)) = request.authorization {
             builder = builder.header(AUTHORIZATION, scheme.credentials(token));
         }
         if let Some(content_type) = request.content_type {
             builder = builder.header(CONTENT_TYPE, content_type);
+        }
+        if request.method == Method::POST && request.body.is_empty() {
+            // hyper leaves it out; some gateways answer 411 then.
+            builder = builder.header(CONTENT_LENGTH, 0);
         }
         let mut response = builder.body(request.body.clone()).send().await?;
         let mut body = Vec::new();
@@ -159,10 +201,20 @@ impl Client {
     ) -> CallError {
         let words = words::readable(body, &request.secrets());
         if is_passing(status) {
-            CallError::Busy { status, words, wait, tries }
+            CallError::Busy {
+                status,
+                words,
+                wait,
+                tries,
+            }
         } else if status.is_redirection() {
-            let location = headers.get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
-            CallError::Redirected { status, location: self.clean(request, &location.unwrap_or_default()) }
+            let location = headers
+                .get(LOCATION)
+                .map(|value| String::from_utf8_lossy(value.as_bytes()));
+            CallError::Redirected {
+                status,
+                location: self.clean(request, &location.unwrap_or_default()),
+            }
         } else {
             CallError::Refused { status, words }
         }
@@ -186,7 +238,8 @@ impl Scheme {
         let name = match self {
             Self::OAuth => "OAuth",
         };
-        let mut value = HeaderValue::from_str(&format!("{name} {}", token.expose())).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let mut value = HeaderValue::from_str(&format!("{name} {}", token.expose()))
+            .unwrap_or_else(|_| HeaderValue::from_static(""));
         value.set_sensitive(true);
         value
     }
@@ -215,7 +268,9 @@ fn tls(base: &BaseUrl) -> Result<rustls::ClientConfig, ClientError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| ClientError(error.to_string()))?;
     let verified = if base.is_https() {
-        builder.with_platform_verifier().map_err(|error| ClientError(error.to_string()))?
+        builder
+            .with_platform_verifier()
+            .map_err(|error| ClientError(error.to_string()))?
     } else {
         builder.with_root_certificates(rustls::RootCertStore::empty())
     };

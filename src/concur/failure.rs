@@ -48,7 +48,10 @@ pub enum CallError {
         words: String,
     },
     /// A redirect; it is not followed, since the token would go along.
-    #[error("Concur answered {status}, a redirect{}: not followed, since the token would go along", to(location))]
+    #[error(
+        "Concur answered {status}, a redirect{}: not followed, since the token would go along",
+        to(location)
+    )]
     Redirected {
         /// The answer.
         status: StatusCode,
@@ -67,12 +70,20 @@ impl CallError {
     /// What to do, in one sentence.
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } => "check --base-url, the network and, behind a proxy, HTTPS_PROXY; then try again",
+            Self::Unreachable { .. } => {
+                "check --base-url, the network and, behind a proxy, HTTPS_PROXY; then try again"
+            }
             Self::Silent { .. } => "try again later, or check --base-url",
-            Self::Busy { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS => "Concur limits the rate of calls: wait, then try again",
+            Self::Busy { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS => {
+                "Concur limits the rate of calls: wait, then try again"
+            }
             Self::Busy { .. } => "the fault is Concur's: try again later",
-            Self::Redirected { .. } => "check --base-url: give the host it points to if that is your Concur data centre",
-            Self::Unreadable { .. } => "check --base-url: something else than Concur's API answers there",
+            Self::Redirected { .. } => {
+                "check --base-url: give the host it points to if that is your Concur data centre"
+            }
+            Self::Unreadable { .. } => {
+                "check --base-url: something else than Concur's API answers there"
+            }
             Self::Refused { status, .. } => match status.as_u16() {
                 400 => "Concur does not take the request as it is: check the arguments",
                 401 => "the token is wrong or has expired: get a new one",
@@ -80,7 +91,9 @@ impl CallError {
                     "the token is not allowed to do this: its user needs the role Company Administrator or Web Services \
                      Administrator (Professional) or Can Administer (Standard), and the application the scope"
                 }
-                404 => "check --base-url: the data centre may be another (for ESS e.g. https://us.api.concursolutions.com)",
+                404 => {
+                    "check --base-url: the data centre may be another (for ESS e.g. https://us.api.concursolutions.com)"
+                }
                 _ => "check --base-url and the arguments",
             },
         }
@@ -89,7 +102,10 @@ impl CallError {
     /// Whether the next call of the same errand would end the same way.
     pub fn ends_the_errand(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Silent { .. } | Self::Busy { .. } | Self::Redirected { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Busy { .. }
+            | Self::Redirected { .. } => true,
             Self::Refused { status, .. } => *status == StatusCode::UNAUTHORIZED,
             Self::Unreadable { .. } => false,
         }
@@ -98,20 +114,32 @@ impl CallError {
     /// The status that Concur answered, if it did.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
-            Self::Busy { status, .. } | Self::Refused { status, .. } | Self::Redirected { status, .. } => Some(*status),
+            Self::Busy { status, .. }
+            | Self::Refused { status, .. }
+            | Self::Redirected { status, .. } => Some(*status),
             Self::Unreachable { .. } | Self::Silent { .. } | Self::Unreadable { .. } => None,
         }
     }
 }
 
 fn said(words: &str) -> String {
-    if words.is_empty() { String::new() } else { format!(": {words}") }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    }
 }
 
 fn asks(wait: Option<Duration>) -> String {
-    wait.map_or_else(String::new, |wait| format!(", and asks to wait {} s", wait.as_secs()))
+    wait.map_or_else(String::new, |wait| {
+        format!(", and asks to wait {} s", wait.as_secs())
+    })
 }
 
 fn to(location: &str) -> String {
-    if location.is_empty() { String::new() } else { format!(" to {location}") }
+    if location.is_empty() {
+        String::new()
+    } else {
+        format!(" to {location}")
+    }
 }

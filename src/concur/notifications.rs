@@ -86,8 +86,18 @@ impl Client {
     ///
     /// # Errors
     /// See [`CallError`]; a success other than 200 is not what the page documents, and refused.
-    pub async fn notify(&self, change: Change, level: Level, feature: Feature, token: &Token) -> Result<(), CallError> {
-        let path = format!("/api/{}/v1.0/{}?type={feature}", level.name(), change.name());
+    pub async fn notify(
+        &self,
+        change: Change,
+        level: Level,
+        feature: Feature,
+        token: &Token,
+    ) -> Result<(), CallError> {
+        let path = format!(
+            "/api/{}/v1.0/{}?type={feature}",
+            level.name(),
+            change.name()
+        );
         let request = Request {
             method: Method::POST,
             path: &path,
@@ -101,7 +111,10 @@ impl Client {
         if answer.status == StatusCode::OK {
             Ok(())
         } else {
-            Err(CallError::Refused { status: answer.status, words: words::readable(&answer.body, &[token]) })
+            Err(CallError::Refused {
+                status: answer.status,
+                words: words::readable(&answer.body, &[token]),
+            })
         }
     }
 }

@@ -21,14 +21,19 @@ pub struct Patience {
 impl Default for Patience {
     /// Three tries, 60 s, 1 s: a person waits in front of it.
     fn default() -> Self {
-        Self { tries: 3, total: Duration::from_secs(60), backoff: Duration::from_secs(1) }
+        Self {
+            tries: 3,
+            total: Duration::from_secs(60),
+            backoff: Duration::from_secs(1),
+        }
     }
 }
 
 impl Patience {
     /// The pause after try number `tries` (from 1) when Concur named none.
     pub(super) fn pause_after(&self, tries: u32) -> Duration {
-        self.backoff.saturating_mul(3_u32.saturating_pow(tries.saturating_sub(1)))
+        self.backoff
+            .saturating_mul(3_u32.saturating_pow(tries.saturating_sub(1)))
     }
 }
 
@@ -61,7 +66,11 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, value.parse().unwrap());
-            assert_eq!(retry_after(&headers, now), pause.map(Duration::from_secs), "{value}");
+            assert_eq!(
+                retry_after(&headers, now),
+                pause.map(Duration::from_secs),
+                "{value}"
+            );
         }
     }
 

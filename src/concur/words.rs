@@ -38,10 +38,16 @@ pub(super) fn clean(text: &str, secrets: &[&Token]) -> String {
 fn message_of_json(text: &str) -> Option<String> {
     fn find(value: &Value) -> Option<&str> {
         match value {
-            Value::Object(map) => ["error_description", "errorMessage", "message", "error", "errors"]
-                .iter()
-                .filter_map(|key| map.get(*key))
-                .find_map(find),
+            Value::Object(map) => [
+                "error_description",
+                "errorMessage",
+                "message",
+                "error",
+                "errors",
+            ]
+            .iter()
+            .filter_map(|key| map.get(*key))
+            .find_map(find),
             Value::Array(items) => items.iter().find_map(find),
             Value::String(text) => Some(text),
             _ => None,
@@ -55,7 +61,10 @@ fn without_controls(text: &str) -> String {
     text.chars()
         .filter_map(|character| match character {
             '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => None,
+            '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => None,
             other if other.is_control() => None,
             other => Some(other),
         })
@@ -74,7 +83,9 @@ fn without_tags(text: &str) -> String {
             end_after(tag, "</script>")
         } else if lower.starts_with("<style") {
             end_after(tag, "</style>")
-        } else if tag[1..].starts_with(|next: char| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?')) {
+        } else if tag[1..]
+            .starts_with(|next: char| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?'))
+        {
             end_after(tag, ">")
         } else {
             shown.push('<');
@@ -117,7 +128,10 @@ fn mask(text: &str, secret: &str) -> String {
 fn occurrence(text: &[u8], secret: &[u8]) -> Option<usize> {
     let mut ends = vec![0];
     for &byte in secret {
-        ends = ends.iter().flat_map(|&end| forms(&text[end..], byte).map(move |length| end + length)).collect();
+        ends = ends
+            .iter()
+            .flat_map(|&end| forms(&text[end..], byte).map(move |length| end + length))
+            .collect();
         ends.dedup();
         if ends.is_empty() {
             return None;
@@ -131,18 +145,19 @@ fn occurrence(text: &[u8], secret: &[u8]) -> Option<usize> {
 fn forms(text: &[u8], byte: u8) -> impl Iterator<Item = usize> {
     let raw = (text.first() == Some(&byte)).then_some(1);
     let escaped = (text.first() == Some(&b'\\') && text.get(1) == Some(&byte)).then_some(2);
-    [raw, escaped, percent(text, byte), unicode(text, byte), reference(text, byte)].into_iter().flatten()
+    [raw, escaped, unicode(text, byte), reference(text, byte)]
+        .into_iter()
+        .flatten()
+        .chain(percent(text, byte))
 }
 
-fn percent(text: &[u8], byte: u8) -> Option<usize> {
-    let mut at = usize::from(text.first() == Some(&b'%'));
-    if at == 0 {
-        return None;
-    }
-    while text[at..].starts_with(b"25") && byte_of(&text[at..], 16) != Some(byte) {
-        at += 2;
-    }
-    (byte_of(text.get(at..at + 2)?, 16)? == byte).then_some(at + 2)
+/// Encoded once, twice or three times: each time more, the `%` itself becomes `%25`.
+fn percent(text: &[u8], byte: u8) -> impl Iterator<Item = usize> {
+    [1, 3, 5].into_iter().filter_map(move |at| {
+        let (head, rest) = text.split_at_checked(at)?;
+        let is_encoded_percent = head.strip_prefix(b"%")?.chunks(2).all(|pair| pair == b"25");
+        (is_encoded_percent && byte_of(rest.get(..2)?, 16)? == byte).then_some(at + 2)
+    })
 }
 
 fn unicode(text: &[u8], byte: u8) -> Option<usize> {
@@ -161,7 +176,6 @@ fn reference(text: &[u8], byte: u8) -> Option<usize> {
 }
 
 fn byte_of(digits: &[u8], radix: u32) -> Option<u8> {
-    let digits = if radix == 16 && digits.len() > 2 { &digits[..2] } else { digits };
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
 }
 
@@ -182,7 +196,11 @@ mod tests {
             "x a&#43;&#x2f;b&#61;%7 y",
             "x a+/\u{0}b=\u{200b}%7 y",
         ] {
-            assert_eq!(readable(text.as_bytes(), &[&token]), "x [token] y", "{text}");
+            assert_eq!(
+                readable(text.as_bytes(), &[&token]),
+                "x [token] y",
+                "{text}"
+            );
         }
     }
 
@@ -197,9 +215,18 @@ mod tests {
     fn each_form_of_answer_becomes_one_clean_line() {
         for (body, words) in [
             (r#"{"message":"no such\ntopic"}"#, "no such topic"),
-            (r#"{"error":"invalid_client","error_description":"client not found","code":61}"#, "client not found"),
-            (r#"{"errors":[{"errorCode":"1","errorMessage":"nope"}]}"#, "nope"),
-            ("<Error><Message>Invalid token</Message><Id>7</Id></Error>", "Invalid token 7"),
+            (
+                r#"{"error":"invalid_client","error_description":"client not found","code":61}"#,
+                "client not found",
+            ),
+            (
+                r#"{"errors":[{"errorCode":"1","errorMessage":"nope"}]}"#,
+                "nope",
+            ),
+            (
+                "<Error><Message>Invalid token</Message><Id>7</Id></Error>",
+                "Invalid token 7",
+            ),
             (
                 "<!DOCTYPE html><html><head><style>a{}</style><script>x<y</script></head><body><h1>503</h1>\r\n<p>Down",
                 "503 Down",

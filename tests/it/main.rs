@@ -1,2 +1,5 @@
 //! Tests.
-fn main() {}
+
+mod concur;
+mod fake_http;
+mod simulator;
