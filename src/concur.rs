@@ -17,9 +17,12 @@
 
 mod base_url;
 mod call;
+pub mod drift;
 mod failure;
 pub mod notifications;
+pub mod oauth;
 mod retry;
+pub mod subscriptions;
 mod words;
 
 pub use base_url::{BadBaseUrl, BaseUrl};

@@ -13,5 +13,18 @@
 //! **Left to others.** What is published: the records are finished ([`seal`](crate::seal)).
 
 pub mod backlog;
+pub mod direct;
 
 pub use backlog::Backlog;
+
+/// librdkafka properties that the guarantees rest on: configuration that names one is refused.
+pub const OWNED_PROPERTIES: [&str; 8] = [
+    "acks",
+    "bootstrap.servers",
+    "enable.idempotence",
+    "isolation.level",
+    "metadata.broker.list",
+    "partitioner",
+    "request.required.acks",
+    "transactional.id",
+];

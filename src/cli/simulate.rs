@@ -1,24 +1,25 @@
-//! `simulate`: plays Concur. The simulator is `concur_bridge::simulator`; here are arguments, the progress bar, signals
+//! `simulate`: plays Concur. The simulator is [`crate::simulator`]; here are arguments, the progress bar, signals
 //! and the summary.
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use concur_bridge::concur::notifications::{Feature, Level};
-use concur_bridge::simulator::{Clock, Faults, ObjectBase, Running, Simulator, Summary, Target};
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Plays Concur: answers the subscription API, serves trips and travel profiles, and posts what happens to --target.
-///
-/// Ends after --count, after --for, or at SIGINT or SIGTERM, with a summary on stdout. Exit code 0; 1 when nothing it
+use super::output::{block_on, complain, print, print_json};
+use crate::concur::notifications::{Feature, Level};
+use crate::exit::Exit;
+use crate::simulator::{Clock, Faults, ObjectBase, Running, Simulator, Summary, Target};
+
+/// Answers the subscription API, serves trips and travel profiles, and posts what happens to --target. Ends after --count, after --for, or at SIGINT or SIGTERM, with a summary on stdout. Exit code 0; 1 when nothing it
 /// sent was ever answered; 2 for wrong usage.
-#[derive(Debug, Args)]
-pub(crate) struct SimulateArgs {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
     /// Address of the APIs and resources; port 0 takes a free one, told on stderr
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -101,16 +102,27 @@ enum End {
     Asked,
 }
 
-pub(crate) async fn run(args: SimulateArgs) -> ExitCode {
+/// Runs until the end.
+pub(super) fn run(args: Args) -> Exit {
+    block_on(play(args))
+}
+
+async fn play(args: Args) -> Exit {
     let (json, keep_serving, run_for, count) =
         (args.json, args.keep_serving, args.run_for, args.count);
     let simulator = match simulator(args) {
         Ok(simulator) => simulator,
-        Err(fault) => return fail(2, &fault),
+        Err(fault) => {
+            complain(&fault);
+            return Exit::Usage;
+        }
     };
     let mut running = match simulator.start().await {
         Ok(running) => running,
-        Err(error) => return fail(1, &format!("cannot listen: {error}")),
+        Err(error) => {
+            complain(&format_args!("cannot listen: {error}"));
+            return Exit::Failure;
+        }
     };
     if let Some(address) = running.address() {
         tell_address(address, json);
@@ -131,14 +143,19 @@ pub(crate) async fn run(args: SimulateArgs) -> ExitCode {
     }
     let summary = running.stop().await;
     bar.finish_and_clear();
-    print(&summary, json);
-    if summary.sent > 0 && summary.answered.is_empty() {
-        return fail(1, "nothing was answered: does anything listen at --target?");
+    if json {
+        print_json(&summary);
+    } else {
+        print(&in_words(&summary));
     }
-    ExitCode::SUCCESS
+    if summary.sent > 0 && summary.answered.is_empty() {
+        complain(&"nothing was answered: does anything listen at --target?");
+        return Exit::Failure;
+    }
+    Exit::Success
 }
 
-fn simulator(args: SimulateArgs) -> Result<Simulator, String> {
+fn simulator(args: Args) -> Result<Simulator, String> {
     let levels: &[Level] = match args.level {
         LevelArg::Company => &[Level::Company],
         LevelArg::User => &[Level::User],
@@ -263,54 +280,41 @@ fn show(bar: &ProgressBar, running: &Running) {
 }
 
 fn tell_address(address: SocketAddr, json: bool) {
-    let line = if json {
-        serde_json::json!({ "message": "ready", "simulator": address.to_string() }).to_string()
+    if json {
+        let ready = json!({ "message": "ready", "simulator": address.to_string() });
+        // Not a complaint, but a line for machines; nobody is left to tell when stderr is gone.
+        let _ = writeln!(std::io::stderr().lock(), "{ready}");
     } else {
-        format!("Concur is simulated at http://{address}")
-    };
-    let _ = writeln!(std::io::stderr(), "{line}");
+        complain(&format_args!("Concur is simulated at http://{address}"));
+    }
 }
 
-fn print(summary: &Summary, json: bool) {
-    let mut out = std::io::stdout().lock();
-    // A reader that went away is no reason to fail: the work is done.
-    let _ = if json {
-        serde_json::to_string(summary)
-            .map_err(std::io::Error::from)
-            .and_then(|text| writeln!(out, "{text}"))
-    } else {
-        let answers: Vec<_> = summary
-            .answered
-            .iter()
-            .map(|(status, count)| format!("{count} × {status}"))
-            .collect();
-        writeln!(
-            out,
-            "sent {} in {:.1} s ({:.0} answers/s)\nanswered {}; unanswered {}, undelivered {}\n\
-             retried {}, sent twice {}, malformed {}\nlatency p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
-            summary.sent,
-            summary.seconds,
-            summary.events_per_second,
-            if answers.is_empty() {
-                "nothing".to_owned()
-            } else {
-                answers.join(", ")
-            },
-            summary.unanswered,
-            summary.undelivered,
-            summary.retried,
-            summary.duplicates,
-            summary.malformed,
-            summary.latency_ms.p50,
-            summary.latency_ms.p99,
-            summary.latency_ms.max,
-        )
-    };
-}
-
-fn fail(code: u8, fault: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "error: {fault}");
-    ExitCode::from(code)
+fn in_words(summary: &Summary) -> String {
+    let answers: Vec<_> = summary
+        .answered
+        .iter()
+        .map(|(status, count)| format!("{count} × {status}"))
+        .collect();
+    format!(
+        "sent {} in {:.1} s ({:.0} answers/s)\nanswered {}; unanswered {}, undelivered {}\n\
+         retried {}, sent twice {}, malformed {}\nlatency p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+        summary.sent,
+        summary.seconds,
+        summary.events_per_second,
+        if answers.is_empty() {
+            "nothing".to_owned()
+        } else {
+            answers.join(", ")
+        },
+        summary.unanswered,
+        summary.undelivered,
+        summary.retried,
+        summary.duplicates,
+        summary.malformed,
+        summary.latency_ms.p50,
+        summary.latency_ms.p99,
+        summary.latency_ms.max,
+    )
 }
 
 fn rate(text: &str) -> Result<Rate, String> {

@@ -15,6 +15,9 @@ use crate::secret::Token;
 /// Largest answer that is read: a list of subscriptions is a few KiB.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
+/// The header by which Concur links calls.
+const CORRELATION_ID: &str = "Concur-Correlationid";
+
 /// Calls one Concur, for one errand.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -37,6 +40,8 @@ pub(super) struct Request<'a> {
     pub(super) accept: &'static str,
     pub(super) content_type: Option<&'static str>,
     pub(super) body: Vec<u8>,
+    /// Ties the calls of an errand together on Concur's side; its support asks for it.
+    pub(super) correlation_id: Option<&'a str>,
     /// What must not come back in words, besides the token.
     pub(super) secret: Option<&'a Token>,
 }
@@ -46,6 +51,8 @@ pub(super) struct Request<'a> {
 pub(super) enum Scheme {
     /// v1.
     OAuth,
+    /// ESS.
+    Bearer,
 }
 
 /// A success.
@@ -176,6 +183,9 @@ impl Client {
         if let Some(content_type) = request.content_type {
             builder = builder.header(CONTENT_TYPE, content_type);
         }
+        if let Some(correlation_id) = request.correlation_id {
+            builder = builder.header(CORRELATION_ID, correlation_id);
+        }
         if request.method == Method::POST && request.body.is_empty() {
             // hyper leaves it out; some gateways answer 411 then.
             builder = builder.header(CONTENT_LENGTH, 0);
@@ -237,6 +247,7 @@ impl Scheme {
     fn credentials(self, token: &Token) -> HeaderValue {
         let name = match self {
             Self::OAuth => "OAuth",
+            Self::Bearer => "Bearer",
         };
         let mut value = HeaderValue::from_str(&format!("{name} {}", token.expose()))
             .unwrap_or_else(|_| HeaderValue::from_static(""));

@@ -105,6 +105,7 @@ impl Client {
             accept: "application/xml",
             content_type: Some("application/xml"),
             body: Vec::new(),
+            correlation_id: None,
             secret: None,
         };
         let answer = self.call(&request).await?;
