@@ -5,6 +5,7 @@
 //! Kafka once [`publish`] sent it. The answer goes out between the last two, when the [`journal`] made it durable.
 
 pub mod accept;
+pub mod concur;
 pub mod app;
 pub mod cli;
 pub mod config;
@@ -24,4 +25,5 @@ pub mod schema;
 pub mod seal;
 pub mod secret;
 pub mod shutdown;
+pub mod simulator;
 pub mod telemetry;
