@@ -276,3 +276,10 @@ pub(super) fn auth_config() -> Auth {
         signature_keys: Vec::new(),
     }
 }
+
+/// Replaces a file the way careful writers do, and makes sure that it looks changed.
+pub(super) fn replace_file(path: &std::path::Path, text: &str) {
+    let aside = path.with_extension("new");
+    std::fs::write(&aside, text).unwrap();
+    std::fs::rename(&aside, path).unwrap();
+}
