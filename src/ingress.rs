@@ -47,8 +47,9 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-pub use self::exposure::{Exposed, check_exposed};
+pub use self::exposure::{Exposed, advice, check_exposed};
 pub use self::listener::Drained;
 pub use self::meters::Ending;
 pub use self::refused::{Cause, Refused};
@@ -63,10 +64,7 @@ const BACKLOG: i32 = 4096;
 /// What makes a postback durable. Faked by tests.
 pub trait Accept: Clone + Send + Sync + 'static {
     /// Accepts a postback; the answer goes out when the future is ready.
-    fn accept(
-        &self,
-        postback: Postback,
-    ) -> impl Future<Output = Result<Accepted, Refusal>> + Send;
+    fn accept(&self, postback: Postback) -> impl Future<Output = Result<Accepted, Refusal>> + Send;
 }
 
 impl Accept for Acceptor {
@@ -85,7 +83,9 @@ pub struct Ingress<A> {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another process has the port.
-    #[error("ingress.listen: {address} is in use by another process; stop it or choose another port")]
+    #[error(
+        "ingress.listen: {address} is in use by another process; stop it or choose another port"
+    )]
     InUse {
         /// The configured address.
         address: SocketAddr,
@@ -145,6 +145,9 @@ impl<A: Accept> Ingress<A> {
             handshakes: limits::InFlight::new(limits::MAX_HANDSHAKES),
             time: ingress.header_timeout,
         };
+        for sentence in advice(ingress, auth) {
+            warn!("{sentence}");
+        }
         let socket = listen(ingress.listen)?;
         let address = |source| BindError::Address {
             address: ingress.listen,
@@ -188,7 +191,11 @@ impl<A: Accept> Ingress<A> {
 
 fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
     let bound = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         // A restart must not wait for the sockets of the previous process to leave TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;

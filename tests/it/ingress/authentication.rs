@@ -7,7 +7,7 @@ use concur_bridge::config::Guard;
 use concur_bridge::ingress::check_exposed;
 use concur_bridge::reload::Reloader;
 
-use super::bench::{Bench, Setup, auth_config, ingress_config, request, replace_file};
+use super::bench::{Bench, Setup, auth_config, ingress_config, replace_file, request};
 
 fn file(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
@@ -81,24 +81,40 @@ async fn basic_authentication_challenges_and_spares_concurs_own_oauth_header_on_
         ("/postback", other, 200),
         ("/postback", wrong, 401),
         ("/postback", "", 401),
-        ("/postback", "authorization: Bearer Y29uY3VyOnBhc3M6d29yZA==\r\n", 401),
+        (
+            "/postback",
+            "authorization: Bearer Y29uY3VyOnBhc3M6d29yZA==\r\n",
+            401,
+        ),
         ("/postback", oauth, 200),
         ("/ess", right, 200),
         ("/ess", oauth, 401),
         ("/ess", "", 401),
     ] {
-        assert_eq!(status(&bench, path, headers).await, expected, "{path} {headers}");
+        assert_eq!(
+            status(&bench, path, headers).await,
+            expected,
+            "{path} {headers}"
+        );
     }
     let mut client = bench.connect().await;
     let answer = client.ask(request("/ess", "", "")).await.unwrap();
-    assert!(answer.header("www-authenticate").unwrap().starts_with("Basic "));
+    assert!(
+        answer
+            .header("www-authenticate")
+            .unwrap()
+            .starts_with("Basic ")
+    );
 }
 
 #[tokio::test]
 async fn only_allowed_networks_get_in_and_only_trusted_proxies_name_their_client() {
     let guard = |allow: &str, proxies: &str| Guard {
         allow_from: vec![allow.parse().unwrap()],
-        trusted_proxies: [proxies].iter().filter_map(|net| net.parse().ok()).collect(),
+        trusted_proxies: [proxies]
+            .iter()
+            .filter_map(|net| net.parse().ok())
+            .collect(),
         ..Guard::default()
     };
     let inside = "x-forwarded-for: 192.0.2.1\r\n";
@@ -110,7 +126,12 @@ async fn only_allowed_networks_get_in_and_only_trusted_proxies_name_their_client
         ("192.0.2.0/24", "127.0.0.0/8", inside, 200),
         ("192.0.2.0/24", "127.0.0.0/8", lied, 401),
         ("192.0.2.0/24", "127.0.0.0/8", "", 401),
-        ("192.0.2.0/24", "127.0.0.0/8", "x-forwarded-for: junk\r\n", 401),
+        (
+            "192.0.2.0/24",
+            "127.0.0.0/8",
+            "x-forwarded-for: junk\r\n",
+            401,
+        ),
     ] {
         let mut setup = Setup::default();
         setup.auth.v1 = guard(allow, proxies);
@@ -138,12 +159,17 @@ async fn all_methods_that_are_named_must_pass() {
         ("/postback", basic, 401),
         ("/postback", "", 401),
     ] {
-        assert_eq!(status(&bench, path, headers).await, expected, "{path} {headers}");
+        assert_eq!(
+            status(&bench, path, headers).await,
+            expected,
+            "{path} {headers}"
+        );
     }
 }
 
 #[tokio::test]
-async fn rotated_secrets_are_taken_without_dropping_a_connection_and_an_invalid_file_changes_nothing() {
+async fn rotated_secrets_are_taken_without_dropping_a_connection_and_an_invalid_file_changes_nothing()
+ {
     let dir = tempfile::tempdir().unwrap();
     let path = file(dir.path(), "secrets", "first\n");
     let mut setup = Setup::default();
@@ -184,7 +210,10 @@ fn a_secret_file_that_cannot_serve_is_a_clear_error() {
     let dir = tempfile::tempdir().unwrap();
     let mut auth = auth_config();
     auth.ess.basic_file = Some(file(dir.path(), "users", "no colon here: but there\nnone"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let _inside = runtime.enter();
     let bound = concur_bridge::ingress::Ingress::bind(
         &ingress_config(),
@@ -209,7 +238,10 @@ async fn a_port_in_use_is_a_clear_error() {
         &mut Reloader::default(),
     );
     let error = bound.err().unwrap().to_string();
-    assert!(error.contains("in use") && error.contains(&bench.address.to_string()), "{error}");
+    assert!(
+        error.contains("in use") && error.contains(&bench.address.to_string()),
+        "{error}"
+    );
 }
 
 #[test]
@@ -241,7 +273,13 @@ fn a_listener_beyond_loopback_needs_a_method_for_each_path() {
     assert_eq!(exposed("[::1]:1", &|_| {}), 0);
     assert_eq!(exposed("0.0.0.0:1", &|_| {}), 2);
     assert_eq!(exposed("[::]:1", &|_| {}), 2);
-    assert_eq!(exposed("0.0.0.0:1", &|setup| setup.ingress.insecure_allow_unauthenticated = true), 0);
+    assert_eq!(
+        exposed("0.0.0.0:1", &|setup| setup
+            .ingress
+            .insecure_allow_unauthenticated =
+            true),
+        0
+    );
     assert_eq!(exposed("0.0.0.0:1", &|setup| setup.auth.v1 = secret()), 1);
     assert_eq!(
         exposed("0.0.0.0:1", &|setup| {
@@ -258,6 +296,12 @@ fn a_listener_beyond_loopback_needs_a_method_for_each_path() {
     };
     assert_eq!(signed(SignatureMode::Enforce), 0);
     assert_eq!(signed(SignatureMode::Observe), 1);
-    assert_eq!(exposed("0.0.0.0:1", &|setup| setup.ingress.tls = tls(Some("ca"))), 0);
-    assert_eq!(exposed("0.0.0.0:1", &|setup| setup.ingress.tls = tls(None)), 2);
+    assert_eq!(
+        exposed("0.0.0.0:1", &|setup| setup.ingress.tls = tls(Some("ca"))),
+        0
+    );
+    assert_eq!(
+        exposed("0.0.0.0:1", &|setup| setup.ingress.tls = tls(None)),
+        2
+    );
 }

@@ -176,7 +176,11 @@ async fn plain_http_on_a_tls_listener_is_closed() {
     let mut client = bench.connect().await;
     client.send(postback("/postback")).await;
     let mut rest = Vec::new();
-    let _ = within(tokio::io::AsyncReadExt::read_to_end(&mut client.stream, &mut rest)).await;
+    let _ = within(tokio::io::AsyncReadExt::read_to_end(
+        &mut client.stream,
+        &mut rest,
+    ))
+    .await;
     assert!(!rest.starts_with(b"HTTP"));
     assert!(bench.seen().is_empty());
 }
@@ -192,28 +196,67 @@ async fn client_certificates_are_told_apart_by_name_purpose_time_and_authority()
         ("right common name", Some(client(default())), Some(200)),
         (
             "right alternative name",
-            Some(client(Wanted { common: "x", alternative: &[NAME], ..default() })),
+            Some(client(Wanted {
+                common: "x",
+                alternative: &[NAME],
+                ..default()
+            })),
             Some(200),
         ),
-        ("wrong name", Some(client(Wanted { common: "x", ..default() })), Some(401)),
+        (
+            "wrong name",
+            Some(client(Wanted {
+                common: "x",
+                ..default()
+            })),
+            Some(401),
+        ),
         (
             "name as a suffix",
-            Some(client(Wanted { common: "evil.webhook.api.concursolutions.com", ..default() })),
+            Some(client(Wanted {
+                common: "evil.webhook.api.concursolutions.com",
+                ..default()
+            })),
             Some(401),
         ),
         (
             "meant for servers",
-            Some(client(Wanted { purpose: ExtendedKeyUsagePurpose::ServerAuth, ..default() })),
+            Some(client(Wanted {
+                purpose: ExtendedKeyUsagePurpose::ServerAuth,
+                ..default()
+            })),
             None,
         ),
-        ("expired", Some(client(Wanted { years: (2020, 2021), ..default() })), None),
-        ("not yet valid", Some(client(Wanted { years: (2110, 2120), ..default() })), None),
-        ("of another authority", Some(Authority::new().sign(&default())), None),
+        (
+            "expired",
+            Some(client(Wanted {
+                years: (2020, 2021),
+                ..default()
+            })),
+            None,
+        ),
+        (
+            "not yet valid",
+            Some(client(Wanted {
+                years: (2110, 2120),
+                ..default()
+            })),
+            None,
+        ),
+        (
+            "of another authority",
+            Some(Authority::new().sign(&default())),
+            None,
+        ),
         ("none", None, None),
     ];
     for (case, identity, expected) in &cases {
         let seen = bench.seen().len();
-        assert_eq!(status(&bench, &authority, identity.as_ref()).await, *expected, "{case}");
+        assert_eq!(
+            status(&bench, &authority, identity.as_ref()).await,
+            *expected,
+            "{case}"
+        );
         let kept = bench.seen().len() - seen;
         assert_eq!(kept, usize::from(*expected == Some(200)), "{case}");
     }
@@ -224,7 +267,9 @@ async fn a_new_certificate_is_for_new_connections_and_an_invalid_one_changes_not
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (Authority::new(), Authority::new());
     let mut bench = bench(dir.path(), &old.server(), None);
-    let mut open = connect(&bench, &old, None, rustls::ALL_VERSIONS).await.unwrap();
+    let mut open = connect(&bench, &old, None, rustls::ALL_VERSIONS)
+        .await
+        .unwrap();
     assert_eq!(open.ask(postback("/postback")).await.unwrap().status, 200);
 
     // The key of one and the certificate of the other do not go together.
@@ -253,5 +298,8 @@ async fn handshakes_that_stall_are_ended_and_stopping_does_not_wait_for_them() {
     assert_eq!(status(&bench, &authority, None).await, Some(200));
     bench.stop();
     assert!(stalled.is_closed().await);
-    assert_eq!(bench.ended().await, concur_bridge::ingress::Drained::Complete);
+    assert_eq!(
+        bench.ended().await,
+        concur_bridge::ingress::Drained::Complete
+    );
 }

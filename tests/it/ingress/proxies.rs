@@ -44,7 +44,10 @@ async fn the_client_that_a_trusted_proxy_names_is_the_one_that_is_checked() {
         bytes.extend(postback("/postback"));
         assert_eq!(connection.ask(bytes).await.unwrap().status, expected);
         // The header is for the connection, not for each request.
-        assert_eq!(connection.ask(postback("/postback")).await.unwrap().status, expected);
+        assert_eq!(
+            connection.ask(postback("/postback")).await.unwrap().status,
+            expected
+        );
     }
 }
 
@@ -56,7 +59,10 @@ async fn a_header_in_pieces_is_read() {
         connection.stream.write_all(&[byte]).await.unwrap();
         tokio::task::yield_now().await;
     }
-    assert_eq!(connection.ask(postback("/postback")).await.unwrap().status, 200);
+    assert_eq!(
+        connection.ask(postback("/postback")).await.unwrap().status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -67,7 +73,10 @@ async fn without_a_header_or_from_an_untrusted_peer_the_connection_is_closed() {
     let wary = bench("10.0.0.0/8");
     for (bench, bytes) in [
         (&trusting, postback("/postback")),
-        (&trusting, b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n".to_vec()),
+        (
+            &trusting,
+            b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n".to_vec(),
+        ),
         (&trusting, whole[..20].to_vec()),
         (&trusting, Vec::new()),
         (&wary, whole.clone()),

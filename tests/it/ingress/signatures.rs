@@ -43,7 +43,11 @@ fn bench(mode: SignatureMode, keys: &Path) -> Bench {
 
 async fn status(bench: &Bench, path: &str, headers: &str, body: &str) -> u16 {
     let mut client = bench.connect().await;
-    client.ask(request(path, headers, body)).await.unwrap().status
+    client
+        .ask(request(path, headers, body))
+        .await
+        .unwrap()
+        .status
 }
 
 #[tokio::test]
@@ -65,7 +69,11 @@ async fn enforced_signatures_let_in_only_what_verifies() {
         (good[..60].to_owned() + "\r\n", BODY, 401),
         (good.clone() + &good, BODY, 401),
     ] {
-        assert_eq!(status(&bench, "/ess", &headers, body).await, expected, "{headers}");
+        assert_eq!(
+            status(&bench, "/ess", &headers, body).await,
+            expected,
+            "{headers}"
+        );
     }
     assert_eq!(bench.seen().len(), 1);
     // v1 postbacks are not signed.
@@ -78,7 +86,10 @@ async fn what_comes_before_the_signature_is_refused_for_that() {
     let file = dir.path().join("keys.pem");
     fs::write(&file, public(&key())).unwrap();
     let bench = bench(SignatureMode::Enforce, &file);
-    assert_eq!(status(&bench, "/ess", "content-encoding: gzip\r\n", BODY).await, 415);
+    assert_eq!(
+        status(&bench, "/ess", "content-encoding: gzip\r\n", BODY).await,
+        415
+    );
     assert_eq!(status(&bench, "/ess", "", &"x".repeat(300_000)).await, 413);
 }
 
@@ -89,7 +100,11 @@ async fn observed_signatures_refuse_nothing() {
     let ours = key();
     fs::write(&file, public(&ours)).unwrap();
     let bench = bench(SignatureMode::Observe, &file);
-    for headers in [signature(&ours, BODY), String::new(), signature(&key(), BODY)] {
+    for headers in [
+        signature(&ours, BODY),
+        String::new(),
+        signature(&key(), BODY),
+    ] {
         assert_eq!(status(&bench, "/ess", &headers, BODY).await, 200);
     }
 }
@@ -111,7 +126,9 @@ async fn keys_are_rotated_on_an_open_connection_and_an_invalid_file_changes_noth
         replace_file(&file, &pem);
         bench.reloader.look();
         for (key, expected) in [(&old, with_old), (&new, with_new)] {
-            let answer = client.ask(request("/ess", &signature(key, BODY), BODY)).await;
+            let answer = client
+                .ask(request("/ess", &signature(key, BODY), BODY))
+                .await;
             assert_eq!(answer.unwrap().status, expected);
         }
     }
