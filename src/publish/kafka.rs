@@ -9,6 +9,7 @@
 //! - [`survey`], [`positions`]: reading what is there.
 //! - [`producer`]: the producer of the engine.
 
+pub mod demo;
 mod errors;
 mod listener;
 mod positions;
