@@ -152,7 +152,9 @@ impl<'a> Walk<'a> {
         if self.depth > MAX_DEPTH || self.elements > MAX_ELEMENTS {
             return Err(Malformed::new(
                 Reason::TooComplex,
-                format!("XML deeper than {MAX_DEPTH} levels or with more than {MAX_ELEMENTS} elements"),
+                format!(
+                    "XML deeper than {MAX_DEPTH} levels or with more than {MAX_ELEMENTS} elements"
+                ),
             ));
         }
         self.check_attributes(start)?;
@@ -192,10 +194,7 @@ impl<'a> Walk<'a> {
             Child::Known(field) => {
                 let slot = &mut self.known[field as usize];
                 if slot.replace(text).is_some() {
-                    return Err(bad(format!(
-                        "`{}` is there twice",
-                        KNOWN[field as usize]
-                    )));
+                    return Err(bad(format!("`{}` is there twice", KNOWN[field as usize])));
                 }
             }
             Child::Unknown(name) => match self.extra.get_mut(&name) {

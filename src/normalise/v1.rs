@@ -246,7 +246,8 @@ fn optional_notification(postback: &Postback, subject: Subject) -> (Notification
     };
     keep_object_type(&mut body, subject);
     if let Some(trip_id) = body.trip_id.take() {
-        body.extra.insert("TripId".to_owned(), Value::String(trip_id));
+        body.extra
+            .insert("TripId".to_owned(), Value::String(trip_id));
     }
     (body, false)
 }

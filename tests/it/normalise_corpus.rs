@@ -162,11 +162,7 @@ fn ess(body: Bytes) -> Postback {
     request(Dialect::Ess, format!("oauth_token_key={TOKEN}"), body)
 }
 
-fn timed(
-    file: &Path,
-    postback: &Postback,
-    faults: &mut Vec<String>,
-) -> Result<Event, Malformed> {
+fn timed(file: &Path, postback: &Postback, faults: &mut Vec<String>) -> Result<Event, Malformed> {
     let mut best = Duration::MAX;
     for _ in 0..5 {
         let start = Instant::now();
@@ -187,7 +183,9 @@ fn check_name(file: &Path, outcome: &Result<Event, Malformed>, faults: &mut Vec<
     let expected = Reason::parse(verdict);
     let got = outcome.as_ref().err().map(|malformed| malformed.reason);
     if expected != got {
-        faults.push(format!("{file:?}: the name says {expected:?}, it is {got:?}"));
+        faults.push(format!(
+            "{file:?}: the name says {expected:?}, it is {got:?}"
+        ));
     }
 }
 

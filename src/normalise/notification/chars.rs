@@ -43,12 +43,8 @@ fn is_allowed(text: &str) -> bool {
         .iter()
         .any(|&byte| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r'));
     !controls
-        && memchr::memchr_iter(0xef, bytes).all(|at| {
-            !matches!(
-                bytes.get(at + 1..at + 3),
-                Some([0xbf, 0xbe] | [0xbf, 0xbf])
-            )
-        })
+        && memchr::memchr_iter(0xef, bytes)
+            .all(|at| !matches!(bytes.get(at + 1..at + 3), Some([0xbf, 0xbe] | [0xbf, 0xbf])))
 }
 
 /// The local part of a name, when it is a name with at most one prefix.
@@ -63,6 +59,10 @@ pub(super) fn local_name(name: &str) -> Option<&str> {
 
 /// Whether this is a name without a colon (XML 1.0, fifth edition, 2.3; Namespaces 1.0, 3).
 pub(super) fn is_name(name: &str) -> bool {
+    // Names are ASCII letters as a rule, and this is asked for every element.
+    if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return true;
+    }
     let mut chars = name.chars();
     chars.next().is_some_and(starts_name) && chars.all(continues_name)
 }

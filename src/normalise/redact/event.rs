@@ -189,7 +189,10 @@ impl Secrets<'_> {
     }
 
     fn map(&self, map: &mut Map<String, Value>) {
-        if map.keys().any(|name| matches!(self.cleaned(name), std::borrow::Cow::Owned(_))) {
+        if map
+            .keys()
+            .any(|name| matches!(self.cleaned(name), std::borrow::Cow::Owned(_)))
+        {
             *map = std::mem::take(map)
                 .into_iter()
                 .map(|(name, value)| (self.cleaned(&name).into_owned(), value))

@@ -37,7 +37,11 @@ pub(crate) fn postback(file: &[u8]) -> Postback {
         .get("content-length")
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
         .expect("a Content-Length");
-    assert_eq!(length, body.len(), "Content-Length is not the body's length");
+    assert_eq!(
+        length,
+        body.len(),
+        "Content-Length is not the body's length"
+    );
     Postback {
         dialect: if path.starts_with("/ess") {
             Dialect::Ess
