@@ -41,6 +41,8 @@ mod schema;
 mod shared;
 mod start;
 mod status;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod writer;
 

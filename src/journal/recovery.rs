@@ -57,19 +57,25 @@ pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
     let mark = mark::read(&directory.join(open::MARK)).map_err(unusable)?;
     let log_bytes = super::limits::log_bytes(directory);
     let database = directory.join(open::DATABASE);
+    let others = mark != Found::Missing || log_bytes > 0;
     match std::fs::metadata(&database) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return if mark == Found::Missing && log_bytes == 0 {
-                Ok(Look::Nothing)
-            } else {
-                Err(OpenError::Damaged(Damage {
-                    file: database,
-                    position: None,
-                    what: "the file is missing, but others of this journal are there".into(),
-                }))
-            };
+        // SQLite would delete the log of an empty database: it must not get to see one that ought not to be empty.
+        Ok(data) if data.len() == 0 && others => {
+            return Err(OpenError::Damaged(Damage {
+                file: database,
+                position: None,
+                what: "the file is empty, but others of this journal are not".into(),
+            }));
         }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && others => {
+            return Err(OpenError::Damaged(Damage {
+                file: database,
+                position: None,
+                what: "the file is missing, but others of this journal are there".into(),
+            }));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Nothing),
         Err(error) => return Err(unusable(error)),
     }
     // A database that this user may not read is a matter of the directory, not of SQLite.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use concur_bridge::config;
 use concur_bridge::event::EventType;
-use concur_bridge::journal::{Appended, Claim, Fatal, Journal, OpenError, Options};
+use concur_bridge::journal::{AppendError, Appended, Claim, Fatal, Journal, OpenError, Options};
 use concur_bridge::publish::Backlog as _;
 use concur_bridge::record::{Placed, Position, QuarantineFacts, Record};
 use jiff::Timestamp;
