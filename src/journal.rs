@@ -28,6 +28,7 @@ mod batch;
 mod checkpoint;
 mod deliveries;
 mod fatal;
+mod inspect;
 mod limits;
 mod mark;
 mod open;
@@ -36,6 +37,7 @@ mod queue;
 mod reader;
 pub mod record_codec;
 mod recovery;
+pub mod repair;
 mod retention;
 mod schema;
 mod shared;
@@ -54,9 +56,11 @@ use uuid::Uuid;
 
 pub use backlog::PublisherBacklog;
 pub use fatal::{Damage, Fatal, FatalHook};
+pub use inspect::{Inspector, Summary};
 pub use open::{OpenError, Options};
 pub use quarantine::{Entry as QuarantineEntry, KEPT_FOR as QUARANTINE_KEPT_FOR};
 pub use status::{Refusal, Status};
+pub use verify::Verified;
 
 use self::queue::{Encoded, Job, Quarantined, Reply};
 use self::shared::Shared;

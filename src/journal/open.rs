@@ -7,11 +7,12 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::checkpoint;
 use super::fatal::{Broken, Damage, Fatal, FatalHook};
 use crate::config;
 
@@ -27,6 +28,9 @@ pub(super) const LOCK: &str = "journal.lock";
 /// Bytes of a page. Measured at 64 waiters with records of 900 bytes: smaller pages mean two system calls each in a group
 /// commit, larger ones rewrite more of the last page.
 const PAGE_BYTES: u32 = 4096;
+
+/// How long a held lock is tried again: a look at it by `journal verify` is shorter.
+const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What a journal is opened with.
 pub struct Options {
@@ -146,6 +150,12 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Whether a process holds the journal. Touches the lock for a moment, which [`lock`] waits out.
+pub(super) fn is_held(directory: &Path) -> bool {
+    File::open(directory.join(LOCK))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Takes the lock, for as long as the returned file lives.
 pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let unusable = |cause| OpenError::Directory {
@@ -160,7 +170,13 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
         .mode(0o600)
         .open(directory.join(LOCK))
         .map_err(unusable)?;
-    match file.try_lock() {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    let mut taken = file.try_lock();
+    while matches!(taken, Err(TryLockError::WouldBlock)) && Instant::now() < deadline {
+        std::thread::sleep(LOCK_PATIENCE / 10);
+        taken = file.try_lock();
+    }
+    match taken {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
@@ -219,6 +235,7 @@ pub(super) fn writer_connection(directory: &Path) -> Result<Connection, Broken> 
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     never_checkpoint_unasked(&connection)?;
+    connection.busy_timeout(checkpoint::LOCK_PATIENCE)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;

@@ -10,7 +10,7 @@
 use std::io;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::fatal::{Broken, Damage};
 use super::mark::{self, Found};
@@ -24,6 +24,9 @@ use crate::record::Position;
 pub(super) const NEWEST: u64 = 10_000;
 /// A database of at most this many pages is checked whole at start: 4 MiB take about 10 ms.
 const SMALL_PAGES: i64 = 1_024;
+
+/// More records than fit into a page of 4,096 bytes.
+const RECORDS_PER_PAGE: u64 = 256;
 
 /// What is in the directory.
 #[derive(Debug)]
@@ -100,14 +103,14 @@ pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
 }
 
 /// The format of a database that can be opened.
-enum Format {
+pub(super) enum Format {
     /// No table yet: the process that made it ended before its first commit.
     Empty,
     /// The one this version reads.
     Known,
 }
 
-fn check_format(connection: &Connection, directory: &Path) -> Result<Format, OpenError> {
+pub(super) fn check_format(connection: &Connection, directory: &Path) -> Result<Format, OpenError> {
     let file = directory.join(open::DATABASE);
     let read = || -> Result<(i64, i64, i64), Broken> {
         let application =
@@ -178,19 +181,25 @@ fn recover(
 }
 
 /// The oldest and the newest kept position; 1 and 0 when there is no record.
-fn ends(connection: &Connection) -> Result<(Position, Position), Broken> {
+pub(super) fn ends(connection: &Connection) -> Result<(Position, Position), Broken> {
     let first: Option<Position> =
         connection.query_row("SELECT min(position) FROM records", [], |row| row.get(0))?;
     let last: Option<Position> =
         connection.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
     match (first, last) {
-        (Some(first), Some(last)) if Position(1) <= first && first <= last => Ok((first, last)),
+        (Some(first), Some(last)) if Position(1) <= first && first <= last => {
+            let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            if last.0 - first.0 > unsigned(pages).saturating_mul(RECORDS_PER_PAGE) {
+                return Err(Broken::damaged(None, "the positions make no sense"));
+            }
+            Ok((first, last))
+        }
         (None, None) => Ok((Position(1), Position(0))),
         _ => Err(Broken::damaged(None, "the positions make no sense")),
     }
 }
 
-fn compare_with_mark(
+pub(super) fn compare_with_mark(
     epochs: &[Epoch],
     last: Position,
     mark: Found,
@@ -295,11 +304,9 @@ pub(super) fn check_records(
     Ok(checked)
 }
 
-/// The last position in `records`, whatever its state. For `repair` and `inspect`.
+/// The last position in `records`; zero when there is none.
 pub(super) fn last_position(connection: &Connection) -> Result<Position, Broken> {
-    let last: Option<Position> = connection
-        .query_row("SELECT max(position) FROM records", [], |row| row.get(0))
-        .optional()?
-        .flatten();
+    let last: Option<Position> =
+        connection.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
     Ok(last.unwrap_or_default())
 }

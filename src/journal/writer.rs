@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::AppendError;
 use super::answer::Answer;
 use super::batch::{self, Batch, Changes, Rules, Tail};
-use super::checkpoint::{self, Depth};
+use super::checkpoint::{self, Depth, Reached};
 use super::fatal::Broken;
 use super::limits::Room;
 use super::mark::{Mark, MarkFile};
@@ -61,6 +61,7 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
         rules,
         log_bytes_wanted,
     } = start;
+    let _loud = EndsLoudly(shared);
     // Closed and unlocked on purpose or not at all.
     let connection = ManuallyDrop::new(connection);
     let lock = ManuallyDrop::new(lock);
@@ -106,6 +107,20 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
         }
     }
     let _ = ended.send(true);
+}
+
+/// A panic of the writer ends the journal like any other failure: nobody waits for a thread that is gone.
+struct EndsLoudly<'a>(&'a Shared);
+
+impl Drop for EndsLoudly<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Broken::File {
+                what: "the writer",
+                cause: std::io::Error::other("it panicked"),
+            });
+        }
+    }
 }
 
 /// Why the writer stopped without a failure of its own.
@@ -368,12 +383,10 @@ impl Writer<'_> {
         } else {
             Depth::Passive
         };
-        let left = checkpoint::run(self.connection, depth)?;
-        // A reader in the way: try again after a quarter of the usual log.
-        self.log_bytes = if left.frames == 0 {
-            0
-        } else {
-            self.log_bytes_wanted / 4 * 3
+        self.log_bytes = match checkpoint::run(self.connection, depth)? {
+            Reached::All => 0,
+            // Try again after a quarter of the usual log.
+            Reached::Part => self.log_bytes_wanted / 4 * 3,
         };
         self.shared.limits.measure(self.connection)
     }

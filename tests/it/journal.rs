@@ -2,7 +2,9 @@
 
 mod damage;
 mod house;
+mod inspecting;
 mod keeping;
+mod repair;
 
 use std::path::Path;
 use std::sync::mpsc;

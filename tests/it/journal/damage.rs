@@ -336,17 +336,19 @@ fn damage_beyond_what_start_reads_is_found_in_the_background() {
     });
 }
 
-fn overwrite(file: &Path, old: &[u8], new: &[u8]) {
+/// Overwrites every copy: SQLite leaves old ones in the unused parts of its pages.
+pub(super) fn overwrite(file: &Path, old: &[u8], new: &[u8]) {
     use std::os::unix::fs::FileExt as _;
     let bytes = fs::read(file).unwrap();
-    let at = bytes
+    let file = fs::OpenOptions::new().write(true).open(file).unwrap();
+    let copies = bytes
         .windows(old.len())
-        .position(|window| window == old)
-        .unwrap();
-    fs::OpenOptions::new()
-        .write(true)
-        .open(file)
-        .unwrap()
-        .write_all_at(new, at as u64)
-        .unwrap();
+        .enumerate()
+        .filter(|(_, window)| *window == old);
+    let mut count = 0;
+    for (at, _) in copies {
+        file.write_all_at(new, at as u64).unwrap();
+        count += 1;
+    }
+    assert!(count > 0, "nothing to damage");
 }
