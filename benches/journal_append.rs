@@ -103,10 +103,8 @@ fn open(dir: &std::path::Path) -> Journal {
         },
         instance: None,
         transactional_prefix: "concur-bridge".into(),
-        fatal: Box::new(|fatal| {
-            println!("{fatal}");
-            std::process::exit(4);
-        }),
+        // The waiters hear of it as well, and stop.
+        fatal: Box::new(|fatal| println!("{fatal}")),
     })
     .unwrap()
 }

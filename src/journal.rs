@@ -17,10 +17,11 @@
 
 //!
 //! **Layout.** [`queue`] between handlers and [`writer`], which applies a [`batch`], then marks ([`mark`]), answers
-//! ([`answer`]) and at times checkpoints ([`checkpoint`]). [`open`] and [`recovery`] come before it, [`limits`],
-//! [`retention`], [`quarantine`] and [`deliveries`] are its rules, [`reader`] and [`backlog`] what the publisher sees,
-//! [`verify`] runs in the background. [`schema`] and [`record_codec`] are the format. `docs` for operators name the same
-//! files: `journal.db`, `journal.db-wal`, `journal.mark`, `journal.lock`.
+//! ([`answer`]), at times checkpoints ([`checkpoint`]) and tidies up ([`housekeeping`]). [`start`], [`open`] and
+//! [`recovery`] come before it; [`limits`], [`retention`], [`quarantine`] and [`deliveries`] are its rules; [`reader`] and
+//! [`backlog`] are what the publisher sees; [`verify`] runs in the background; [`inspect`] and [`repair`] serve the command
+//! line. [`schema`] and [`record_codec`] are the format. On disk: `journal.db`, `journal.db-wal`, `journal.mark`,
+//! `journal.lock`.
 
 mod answer;
 mod backlog;
@@ -28,6 +29,7 @@ mod batch;
 mod checkpoint;
 mod deliveries;
 mod fatal;
+mod housekeeping;
 mod inspect;
 mod limits;
 mod mark;
@@ -59,6 +61,7 @@ pub use fatal::{Damage, Fatal, FatalHook};
 pub use inspect::{Inspector, Summary};
 pub use open::{OpenError, Options};
 pub use quarantine::{Entry as QuarantineEntry, KEPT_FOR as QUARANTINE_KEPT_FOR};
+pub use start::host_name;
 pub use status::{Refusal, Status};
 pub use verify::Verified;
 
@@ -67,6 +70,11 @@ use self::shared::Shared;
 use crate::event::EventType;
 use crate::publish::backlog::BacklogError;
 use crate::record::{Position, Record};
+
+/// The version of SQLite that is linked in.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
 
 /// What an append led to.
 #[derive(Debug, Clone, PartialEq, Eq)]

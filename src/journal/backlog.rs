@@ -64,7 +64,8 @@ impl PublisherBacklog {
                 .and_then(|()| answer.blocking_recv().unwrap_or(Err(AppendError::Closing)));
             match outcome {
                 Ok(done) => return Ok(done),
-                Err(AppendError::Full(_) | AppendError::QueueFull) if self.shared.rest(RETRY) => {}
+                Err(AppendError::Full(_) | AppendError::QueueFull)
+                    if self.shared.queue.stays_open(RETRY) => {}
                 Err(error) => return Err(BacklogError::Failed(error.to_string())),
             }
         }

@@ -170,13 +170,7 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
         .mode(0o600)
         .open(directory.join(LOCK))
         .map_err(unusable)?;
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    let mut taken = file.try_lock();
-    while matches!(taken, Err(TryLockError::WouldBlock)) && Instant::now() < deadline {
-        std::thread::sleep(LOCK_PATIENCE / 10);
-        taken = file.try_lock();
-    }
-    match taken {
+    match try_lock_patiently(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
@@ -200,6 +194,22 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
         tracing::debug!(%error, "the lock does not say who holds it");
     }
     Ok(file)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a lock cannot be waited for with a deadline, and nothing runs yet that could end the wait"
+)]
+fn try_lock_patiently(file: &File) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_PATIENCE / 10);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Makes an empty database file for this user only. SQLite gives its other files the same permissions.

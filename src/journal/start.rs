@@ -226,7 +226,7 @@ fn unusable(directory: &Path, cause: io::Error) -> OpenError {
 }
 
 /// The name of this machine, as `uname -n` has it.
-fn host_name() -> String {
+pub fn host_name() -> String {
     rustix::system::uname()
         .nodename()
         .to_string_lossy()

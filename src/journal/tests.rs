@@ -23,7 +23,7 @@ fn record(n: u64) -> Record {
 }
 
 fn open(dir: &std::path::Path) -> (Journal, mpsc::Receiver<Fatal>) {
-    let (told, ends) = mpsc::channel();
+    let (told, ends) = mpsc::sync_channel(8);
     let journal = Journal::open(Options {
         config: config::Journal {
             dir: dir.to_owned(),

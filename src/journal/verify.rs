@@ -209,7 +209,7 @@ pub(super) fn spawn(shared: Arc<Shared>, last: Position) -> std::io::Result<()> 
 fn background(shared: &Shared, last: Position) -> Result<(), Broken> {
     let connection = open::reader_connection(&shared.directory)?;
     let mut after = Position(0);
-    while shared.rest(REST) {
+    while shared.queue.stays_open(REST) {
         let transaction = ReadTransaction::begin(&connection)?;
         // Retention may have deleted what was next.
         let first = Meta::load(&connection)?.first_position;
@@ -225,14 +225,14 @@ fn background(shared: &Shared, last: Position) -> Result<(), Broken> {
         after = until;
     }
     let mut after = Position(0);
-    while shared.rest(REST) {
+    while shared.queue.stays_open(REST) {
         match quarantine::check(&connection, after, 100)? {
             Some((position, _)) => after = position,
             None => break,
         }
     }
     let mut after = 0;
-    while shared.rest(REST) {
+    while shared.queue.stays_open(REST) {
         match deliveries::check(&connection, after, 1_000)? {
             Some(number) => after = number,
             None => break,

@@ -51,7 +51,7 @@ fn options(config: config::Journal) -> Options {
 
 /// Options whose end is told to the test instead of failing it.
 fn watched(config: config::Journal) -> (Options, mpsc::Receiver<Fatal>) {
-    let (told, ends) = mpsc::channel();
+    let (told, ends) = mpsc::sync_channel(8);
     let options = Options {
         fatal: Box::new(move |fatal| told.send(fatal.clone()).unwrap()),
         ..options(config)
