@@ -18,7 +18,7 @@
 //!
 //! **Layout.** [`queue`] between handlers and [`writer`], which applies a [`batch`], then marks ([`mark`]), answers
 //! ([`answer`]), at times checkpoints ([`checkpoint`]) and tidies up ([`housekeeping`]). [`start`], [`open`] and
-//! [`recovery`] come before it; [`limits`], [`retention`], [`quarantine`] and [`deliveries`] are its rules; [`reader`] and
+//! [`recovery`] (with [`log_tail`]) come before it; [`limits`], [`retention`], [`quarantine`] and [`deliveries`] are its rules; [`reader`] and
 //! [`backlog`] are what the publisher sees; [`verify`] runs in the background; [`inspect`] and [`repair`] serve the command
 //! line. [`schema`] and [`record_codec`] are the format. On disk: `journal.db`, `journal.db-wal`, `journal.mark`,
 //! `journal.lock`.
@@ -32,6 +32,7 @@ mod fatal;
 mod housekeeping;
 mod inspect;
 mod limits;
+mod log_tail;
 mod mark;
 mod open;
 mod quarantine;

@@ -1,7 +1,8 @@
 //! The look at an existing journal before anything is written: is what was acknowledged still there, and whole?
 //!
 //! Everything here goes through a read-only connection. SQLite rebuilds its shared-memory index from the log and stops at
-//! the first frame that is torn; whether the cut tail had been acknowledged is told by `journal.mark`. At most
+//! the first frame that is torn; whether the cut tail had been acknowledged is told by `journal.mark`. One that was not is
+//! reported. At most
 //! [`NEWEST`] records are read, so a start takes as long with a million waiting as with ten thousand; the rest is
 //! verified in the background and whenever it is read.
 //!
@@ -17,7 +18,7 @@ use super::mark::{self, Found};
 use super::open::{self, OpenError};
 use super::reader::{self, ReadTransaction, Stored};
 use super::schema::{APPLICATION_ID, Epoch, Meta, SCHEMA_VERSION, unsigned};
-use super::verify;
+use super::{log_tail, verify};
 use crate::record::Position;
 
 /// Records checked at start, newest first.
@@ -60,6 +61,7 @@ pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
     let mark = mark::read(&directory.join(open::MARK)).map_err(unusable)?;
     let log_bytes = super::limits::log_bytes(directory);
     let database = directory.join(open::DATABASE);
+    let tail = log_tail::look(&directory.join(open::LOG)).map_err(unusable)?;
     let others = mark != Found::Missing || log_bytes > 0;
     match std::fs::metadata(&database) {
         // SQLite would delete the log of an empty database: it must not get to see one that ought not to be empty.
@@ -96,9 +98,18 @@ pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
             position: None,
             what: "the database is empty, but journal.mark says that there was a journal".into(),
         })),
-        Format::Known => recover(&connection, directory, mark, log_bytes)
-            .map(|recovered| Look::Journal(Box::new(recovered)))
-            .map_err(|broken| OpenError::of(broken, directory)),
+        Format::Known => {
+            let recovered = recover(&connection, directory, mark, log_bytes)
+                .map_err(|broken| OpenError::of(broken, directory))?;
+            if tail.torn_bytes > 0 {
+                tracing::warn!(
+                    bytes = tail.torn_bytes,
+                    last = recovered.last.0,
+                    "cut a torn tail of journal.db-wal: a batch that nobody was answered for"
+                );
+            }
+            Ok(Look::Journal(Box::new(recovered)))
+        }
     }
 }
 
