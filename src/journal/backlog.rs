@@ -191,7 +191,11 @@ fn backlog_error(broken: Broken, directory: &Path) -> BacklogError {
     match broken.into_fatal(directory) {
         Fatal::Damaged(damage) => BacklogError::Damaged {
             position: damage.position.unwrap_or_default(),
-            what: damage.to_string(),
+            what: format!(
+                "{} (in {}; see what is left with `concur-bridge journal verify`)",
+                damage.what,
+                damage.file.display()
+            ),
         },
         Fatal::Failed(cause) => BacklogError::Failed(cause.to_string()),
     }

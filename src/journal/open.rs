@@ -130,16 +130,13 @@ pub(super) fn directory(path: &Path) -> io::Result<()> {
             "is not a directory",
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Each new directory is an entry of the one above it.
+            let new: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
             DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-            sync_directory(path)?;
-            // The entry of the directory itself, and of those above it that may be new as well.
-            path.canonicalize()?
-                .ancestors()
-                .skip(1)
-                .try_for_each(|parent| match sync_directory(parent) {
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-                    other => other,
-                })
+            for parent in new.iter().filter_map(|path| path.parent()) {
+                sync_directory(parent)?;
+            }
+            Ok(())
         }
         Err(error) => Err(error),
     }
@@ -147,6 +144,12 @@ pub(super) fn directory(path: &Path) -> io::Result<()> {
 
 /// Makes new entries of a directory durable.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    // The parent of a relative path of one part is the empty path.
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     File::open(path)?.sync_all()
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Not detectable: damage to the last batch together with the loss of the mark.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use rusqlite::{Connection, params};
@@ -26,6 +26,8 @@ pub(super) const NEWEST: u64 = 10_000;
 /// A database of at most this many pages is checked whole at start: 4 MiB take about 10 ms.
 const SMALL_PAGES: i64 = 1_024;
 
+/// Bytes of an SQLite file before its first page's content.
+const HEADER_BYTES: u64 = 100;
 /// More records than fit into a page of 4,096 bytes.
 const RECORDS_PER_PAGE: u64 = 256;
 
@@ -83,12 +85,22 @@ pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Nothing),
         Err(error) => return Err(unusable(error)),
     }
-    // A database that this user may not read is a matter of the directory, not of SQLite.
+    // A database that this user may not read or write is a matter of the directory, not of SQLite.
+    let mut header = Vec::new();
     std::fs::OpenOptions::new()
         .read(true)
         .write(true)
         .open(&database)
+        .and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut header))
         .map_err(unusable)?;
+    // It says "WAL" since before the first record. A changed byte would have SQLite open it in another way.
+    if others && header.starts_with(b"SQLite format 3\0") && header.get(18..20) != Some(&[2, 2]) {
+        return Err(OpenError::Damaged(Damage {
+            file: database,
+            position: None,
+            what: "the header of the database is not a journal's".into(),
+        }));
+    }
     let connection =
         open::reader_connection(directory).map_err(|broken| OpenError::of(broken, directory))?;
     match check_format(&connection, directory)? {
