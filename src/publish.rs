@@ -13,18 +13,22 @@
 //! **Left to others.** What is published: the records are finished ([`seal`](crate::seal)).
 //!
 //! **Layout**, in the order of the data's way: [`backlog`] is what the journal gives, `engine` runs sessions, `start` is
-//! the start sequence with `topics` and `positions`, `batch` one transaction, `message` and `stub` what is sent,
+//! the start sequence with `prepare`, `topics` and `positions`, `batch` one transaction, `message` and `stub` what is sent,
 //! `failure` what is done when something goes wrong, [`status`] what others see of it, `cluster` what Kafka is to all of
-//! these, and `kafka` the only place that names rdkafka. `direct` is the stateless mode.
+//! these, and `kafka` the only place that names rdkafka. `direct` is the stateless mode, `check` the
+//! dry look that `concur-bridge check` takes.
 
 pub mod backlog;
 mod batch;
+mod check;
 mod cluster;
+mod direct;
 mod engine;
 mod failure;
 mod kafka;
 mod message;
 mod positions;
+mod prepare;
 mod start;
 pub mod status;
 mod stop;
@@ -37,12 +41,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use backlog::{Backlog, BacklogError};
+pub use check::{Findings, check};
+pub use direct::{Direct, DirectError};
 pub use kafka::OWNED_PROPERTIES;
 pub use message::{CORRELATION_HEADER, POSITION_HEADER};
 pub use status::{Degraded, Status};
 pub use stub::TOO_LARGE;
 
 use crate::config::{EventsMode, Kafka, Topics};
+use direct::DirectEngine;
 use engine::{Engine, Pacing};
 use kafka::{ClientSettings, KafkaCluster};
 use stop::Stop;
@@ -92,26 +99,49 @@ impl Publisher {
     pub fn spawn<B: Backlog + 'static>(settings: &Settings, backlog: B) -> std::io::Result<Self> {
         let status = Status::default();
         let stop = Stop::default();
-        let client = ClientSettings::new(settings.kafka.clone(), settings.transactional_id());
-        let cluster = KafkaCluster::new(
-            client,
-            settings.topics.itinerary.clone(),
-            settings.topics.positions.clone(),
-        );
         let engine = Engine::new(
             settings,
             Pacing::default(),
-            cluster,
+            settings.cluster(),
             backlog,
             status.clone(),
             stop.clone(),
         );
+        Self::run(status, stop, move || engine.run())
+    }
+
+    /// Starts the stateless mode: who has a [`Direct`] publishes, and waits for Kafka. Returns at once.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn spawn_direct(
+        settings: &Settings,
+        ack_timeout: Duration,
+    ) -> std::io::Result<(Self, Direct)> {
+        let status = Status::default();
+        let stop = Stop::default();
+        let (engine, direct) = DirectEngine::new(
+            settings,
+            settings.cluster(),
+            status.clone(),
+            stop.clone(),
+            ack_timeout,
+        );
+        let publisher = Self::run(status, stop, move || engine.run())?;
+        Ok((publisher, direct))
+    }
+
+    fn run(
+        status: Status,
+        stop: Stop,
+        engine: impl FnOnce() -> End + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (report, end) = oneshot::channel();
         thread::Builder::new()
             .name("publisher".to_owned())
             .spawn(move || {
                 // Nobody waits for it any more when the process is about to exit for another reason.
-                let _ = report.send(engine.run());
+                let _ = report.send(engine());
             })?;
         Ok(Self { status, stop, end })
     }
@@ -138,6 +168,18 @@ impl Settings {
     pub fn transactional_id(&self) -> String {
         format!("{}.{}", self.kafka.transactional_id_prefix, self.instance)
     }
+
+    fn client(&self) -> ClientSettings {
+        ClientSettings::new(self.kafka.clone(), self.transactional_id())
+    }
+
+    fn cluster(&self) -> KafkaCluster {
+        KafkaCluster::new(
+            self.client(),
+            self.topics.itinerary.clone(),
+            self.topics.positions.clone(),
+        )
+    }
 }
 
 /// What librdkafka has against the configured properties, found without connecting anywhere.
@@ -145,10 +187,7 @@ impl Settings {
 /// # Errors
 /// One sentence that names the property, without its value.
 pub fn verify_properties(settings: &Settings) -> Result<(), String> {
-    kafka::verify(&ClientSettings::new(
-        settings.kafka.clone(),
-        settings.transactional_id(),
-    ))
+    kafka::verify(&settings.client())
 }
 
 /// The version of librdkafka that is linked in, for `--version`.
