@@ -27,6 +27,8 @@ mod engine;
 mod failure;
 mod kafka;
 mod message;
+#[cfg(test)]
+mod model;
 mod positions;
 mod prepare;
 mod start;
