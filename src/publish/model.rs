@@ -24,7 +24,7 @@ use super::{End, Settings};
 use crate::config::{Delivery, EventsMode, Kafka, Properties, Topics};
 
 /// Some seconds of a debug build.
-const RUNS: u64 = 3_000;
+const RUNS: u64 = 2_000;
 /// More lives than any run needs: a run that uses them up does not get anywhere.
 const LIVES: u32 = 2_000;
 
