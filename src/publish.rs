@@ -22,7 +22,7 @@ pub mod backlog;
 mod batch;
 mod check;
 mod cluster;
-mod direct;
+pub mod direct;
 mod engine;
 mod failure;
 mod kafka;
@@ -44,14 +44,12 @@ use tokio::sync::oneshot;
 
 pub use backlog::{Backlog, BacklogError};
 pub use check::{Findings, check};
-pub use direct::{Direct, DirectError};
 pub use kafka::OWNED_PROPERTIES;
 pub use message::{CORRELATION_HEADER, POSITION_HEADER};
 pub use status::{Degraded, Status};
 pub use stub::TOO_LARGE;
 
 use crate::config::{EventsMode, Kafka, Topics};
-use direct::DirectEngine;
 use engine::{Engine, Pacing};
 use kafka::{ClientSettings, KafkaCluster};
 use stop::Stop;
@@ -109,41 +107,12 @@ impl Publisher {
             status.clone(),
             stop.clone(),
         );
-        Self::run(status, stop, move || engine.run())
-    }
-
-    /// Starts the stateless mode: who has a [`Direct`] publishes, and waits for Kafka. Returns at once.
-    ///
-    /// # Errors
-    /// The system has no thread to give.
-    pub fn spawn_direct(
-        settings: &Settings,
-        ack_timeout: Duration,
-    ) -> std::io::Result<(Self, Direct)> {
-        let status = Status::default();
-        let stop = Stop::default();
-        let (engine, direct) = DirectEngine::new(
-            settings,
-            settings.cluster(),
-            status.clone(),
-            stop.clone(),
-            ack_timeout,
-        );
-        let publisher = Self::run(status, stop, move || engine.run())?;
-        Ok((publisher, direct))
-    }
-
-    fn run(
-        status: Status,
-        stop: Stop,
-        engine: impl FnOnce() -> End + Send + 'static,
-    ) -> std::io::Result<Self> {
         let (report, end) = oneshot::channel();
         thread::Builder::new()
             .name("publisher".to_owned())
             .spawn(move || {
                 // Nobody waits for it any more when the process is about to exit for another reason.
-                let _ = report.send(engine());
+                let _ = report.send(engine.run());
             })?;
         Ok(Self { status, stop, end })
     }

@@ -11,9 +11,10 @@
 //! **Left to others.** Repeated deliveries: without a journal nobody remembers them, so consumers deduplicate by id.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::cluster::Limits;
 use super::failure::{Decision, Failure, FailureKind};
@@ -22,7 +23,7 @@ use super::message::Composer;
 use super::prepare::Preparation;
 use super::status::{Degraded, Status};
 use super::stop::Stop;
-use super::{End, topics};
+use super::{Settings, topics};
 use crate::record::Record;
 
 /// How long one round of looking after the producer takes; reports are handled as they come.
@@ -33,27 +34,26 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Why a record is not acknowledged.
+/// Why a record is not acknowledged. Its sender may try again in each case.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DirectError {
-    /// Retry later: Kafka cannot be reached or cannot take it.
-    #[error("kafka does not take it: {0}")]
+    /// The process is stopping; nothing was published.
+    #[error("the bridge is stopping")]
+    Closing,
+    /// As much as may be is on its way; nothing was published.
+    #[error("too many records are on their way to kafka")]
+    QueueFull,
+    /// Kafka cannot be reached, or cannot or did not take it; it may still appear.
+    #[error("kafka does not acknowledge it: {0}")]
     Unavailable(String),
-    /// Retry later: as much as may be is in flight.
-    #[error("too much is on its way to kafka")]
-    Busy,
-    /// Retry later: no answer in time; it may still appear.
-    #[error("kafka did not acknowledge it in time")]
-    TimedOut,
-    /// Give up here: it is larger than its topic takes.
-    #[error("it is too large for its topic: {0}")]
-    TooLarge(String),
 }
 
 /// The way into Kafka for those who wait for it. Cheap to clone.
 #[derive(Clone)]
 pub struct Direct {
     shared: Arc<Shared>,
+    /// Closed when the thread has ended.
+    ended: watch::Receiver<()>,
 }
 
 struct Shared {
@@ -66,47 +66,90 @@ struct Shared {
 }
 
 /// The thread that owns the producer: makes it, polls it, replaces it.
-pub(super) struct DirectEngine {
+struct Keeper {
     shared: Arc<Shared>,
     cluster: KafkaCluster,
     preparation: Preparation,
 }
 
 impl Direct {
+    /// Starts the producer. Returns at once, whether or not Kafka is there.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn spawn(settings: &Settings, ack_timeout: Duration) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            composer: Composer::new(settings.topics.clone(), settings.mode, None),
+            producer: RwLock::new(None),
+            status: Status::default(),
+            stop: Stop::default(),
+            ack_timeout,
+        });
+        let keeper = Keeper {
+            shared: Arc::clone(&shared),
+            cluster: settings.cluster(),
+            preparation: Preparation::new(
+                topics::wanted(&settings.topics, None),
+                settings.kafka.clone(),
+            ),
+        };
+        let (alive, ended) = watch::channel(());
+        thread::Builder::new()
+            .name("publisher".to_owned())
+            .spawn(move || {
+                keeper.run();
+                drop(alive);
+            })?;
+        Ok(Self { shared, ended })
+    }
+
+    /// What others may know of it.
+    pub fn status(&self) -> &Status {
+        &self.shared.status
+    }
+
+    /// Asks it to stop: new records are refused, those on their way may arrive until `deadline`. Returns at once.
+    pub fn stop(&self, deadline: Duration) {
+        self.shared.stop.request(Instant::now() + deadline);
+    }
+
+    /// Waits for its end. Cancel safe.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+
     /// Publishes a record and waits until all in-sync replicas have it.
     ///
     /// Cancel safety: a future dropped while it waits leaves the record on its way.
     ///
     /// # Errors
-    /// See [`DirectError`]. On all but `TimedOut` and `Unavailable` nothing was published.
-    pub async fn append(&self, record: &Record) -> Result<(), DirectError> {
+    /// See [`DirectError`].
+    pub async fn append(&self, record: Record) -> Result<(), DirectError> {
         let begun = Instant::now();
-        let topic = self.shared.composer.topic_of(record);
-        let delivered = self.send(record)?;
-        let outcome = tokio::time::timeout(self.shared.ack_timeout, delivered).await;
-        let result = match outcome {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(failure))) => Err(self.refusal(failure)),
-            Ok(Err(_)) => Err(DirectError::Unavailable(
-                "the producer was replaced".to_owned(),
-            )),
-            Err(_) => Err(DirectError::TimedOut),
-        };
-        if result.is_ok() {
-            metrics::histogram!("concur_bridge_publish_duration_seconds")
-                .record(begun.elapsed().as_secs_f64());
-            metrics::counter!("concur_bridge_publish_events_total", "topic" => topic.to_owned())
-                .increment(1);
+        let delivered = self.send(&record)?;
+        match tokio::time::timeout(self.shared.ack_timeout, delivered).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(failure))) => return Err(self.refusal(&failure)),
+            Ok(Err(_)) => {
+                return Err(DirectError::Unavailable("its producer is gone".to_owned()));
+            }
+            Err(_) => {
+                let text = "no acknowledgement in time".to_owned();
+                return Err(self.refusal(&Failure::new(FailureKind::Unreachable, text)));
+            }
         }
-        result
+        let topic = self.shared.composer.topic_of(&record).to_owned();
+        metrics::histogram!("concur_bridge_publish_duration_seconds")
+            .record(begun.elapsed().as_secs_f64());
+        metrics::counter!("concur_bridge_publish_events_total", "topic" => topic).increment(1);
+        Ok(())
     }
 
     fn send(&self, record: &Record) -> Result<oneshot::Receiver<Result<(), Failure>>, DirectError> {
         let shared = &self.shared;
         if shared.stop.requested() {
-            return Err(DirectError::Unavailable(
-                "the bridge is stopping".to_owned(),
-            ));
+            return Err(DirectError::Closing);
         }
         if !shared.status.kafka_up() {
             let reason = shared.status.last_error();
@@ -123,65 +166,25 @@ impl Direct {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let Some(producer) = &*producer else {
-            return Err(DirectError::Unavailable(
-                "the producer is being replaced".to_owned(),
-            ));
+            return Err(DirectError::Unavailable("its producer is gone".to_owned()));
         };
         match producer.send(&message) {
             Ok(delivered) => Ok(delivered),
-            Err(None) => Err(DirectError::Busy),
-            Err(Some(failure)) => Err(self.refusal(failure)),
+            Err(None) => Err(DirectError::QueueFull),
+            Err(Some(failure)) => Err(self.refusal(&failure)),
         }
     }
 
-    fn refusal(&self, failure: Failure) -> DirectError {
+    fn refusal(&self, failure: &Failure) -> DirectError {
         self.shared.status.failed(failure.kind, &failure.text);
-        match failure.kind {
-            FailureKind::TooLarge => DirectError::TooLarge(failure.text),
-            FailureKind::Unreachable
-            | FailureKind::Abortable
-            | FailureKind::Fenced
-            | FailureKind::Topic
-            | FailureKind::Authorization
-            | FailureKind::Timestamp
-            | FailureKind::Unsupported
-            | FailureKind::ForeignCluster => DirectError::Unavailable(failure.text),
-        }
+        DirectError::Unavailable(failure.text.clone())
     }
 }
 
-impl DirectEngine {
-    pub(super) fn new(
-        settings: &super::Settings,
-        cluster: KafkaCluster,
-        status: Status,
-        stop: Stop,
-        ack_timeout: Duration,
-    ) -> (Self, Direct) {
-        let shared = Arc::new(Shared {
-            composer: Composer::new(settings.topics.clone(), settings.mode, None),
-            producer: RwLock::new(None),
-            status,
-            stop,
-            ack_timeout,
-        });
-        let engine = Self {
-            shared: Arc::clone(&shared),
-            cluster,
-            preparation: Preparation::new(
-                topics::wanted(&settings.topics, None),
-                settings.kafka.clone(),
-            ),
-        };
-        (engine, Direct { shared })
-    }
-
+impl Keeper {
     /// Looks after the producer until it is stopped.
-    pub(super) fn run(mut self) -> End {
-        loop {
-            if self.shared.stop.requested() {
-                return self.drain();
-            }
+    fn run(mut self) {
+        while !self.shared.stop.requested() {
             match self.connect() {
                 Ok(()) => {
                     let failure = self.look_after();
@@ -258,13 +261,6 @@ impl DirectEngine {
             && self.shared.status.kafka_up()
         {
             producer.poll(Duration::from_millis(5));
-        }
-    }
-
-    fn drain(&self) -> End {
-        self.replace(None);
-        End::Stopped {
-            transaction_open: false,
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use concur_bridge::publish::{Direct, DirectError, End, Publisher, Settings, check};
+use concur_bridge::publish::check;
+use concur_bridge::publish::direct::{Direct, DirectError};
 use concur_bridge::record::Record;
 
 use crate::support::backlog::{itinerary, itinerary_of};
@@ -11,19 +12,10 @@ use crate::support::wait::wait_until;
 
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-fn spawn(settings: &Settings) -> (Publisher, Direct) {
-    Publisher::spawn_direct(settings, ACK_TIMEOUT).unwrap()
-}
-
-async fn stop(mut publisher: Publisher) {
-    publisher.stop(SOON);
-    let end = tokio::time::timeout(SOON, publisher.ended()).await;
-    assert_eq!(
-        end.expect("the publisher ends"),
-        End::Stopped {
-            transaction_open: false
-        }
-    );
+async fn stop(direct: &Direct) {
+    direct.stop(SOON);
+    let ended = tokio::time::timeout(SOON, direct.ended()).await;
+    ended.expect("the producer ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,13 +24,13 @@ async fn an_acknowledged_record_is_in_kafka_in_order_and_without_a_position() {
         return;
     };
     let settings = settings(&bootstrap);
-    let (publisher, direct) = spawn(&settings);
-    wait_until("kafka is up", SOON, || publisher.status().kafka_up());
+    let direct = Direct::spawn(&settings, ACK_TIMEOUT).unwrap();
+    wait_until("kafka is up", SOON, || direct.status().kafka_up());
     let records: Vec<Record> = (0..200).map(itinerary).collect();
     let mut appends = Vec::new();
     for record in records.clone() {
         let direct = direct.clone();
-        appends.push(tokio::spawn(async move { direct.append(&record).await }));
+        appends.push(tokio::spawn(async move { direct.append(record).await }));
     }
     for append in appends {
         append.await.unwrap().unwrap();
@@ -46,7 +38,7 @@ async fn an_acknowledged_record_is_in_kafka_in_order_and_without_a_position() {
     // One after another: in this order per key.
     let later: Vec<Record> = (200..230).map(|n| itinerary(n * 50)).collect();
     for record in &later {
-        direct.append(record).await.unwrap();
+        direct.append(record.clone()).await.unwrap();
     }
     let consumed = read_uncommitted(&bootstrap, &settings.topics.itinerary);
     assert_eq!(consumed.len(), records.len() + later.len());
@@ -62,10 +54,10 @@ async fn an_acknowledged_record_is_in_kafka_in_order_and_without_a_position() {
         .collect();
     let expected: Vec<&str> = later.iter().map(|record| record.id.as_str()).collect();
     assert_eq!(in_order, expected);
-    stop(publisher).await;
+    stop(&direct).await;
     assert!(matches!(
-        direct.append(&records[0]).await,
-        Err(DirectError::Unavailable(_))
+        direct.append(records[0].clone()).await,
+        Err(DirectError::Closing)
     ));
 }
 
@@ -74,12 +66,12 @@ async fn without_a_broker_a_record_is_refused_at_once() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let settings = settings(&nobody.local_addr().unwrap().to_string());
     drop(nobody);
-    let (publisher, direct) = spawn(&settings);
+    let direct = Direct::spawn(&settings, ACK_TIMEOUT).unwrap();
     let begun = Instant::now();
-    let refused = direct.append(&itinerary(0)).await;
+    let refused = direct.append(itinerary(0)).await;
     assert!(matches!(refused, Err(DirectError::Unavailable(_))));
     assert!(begun.elapsed() < Duration::from_secs(1));
-    stop(publisher).await;
+    stop(&direct).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,15 +82,15 @@ async fn a_record_too_large_for_its_topic_is_refused_as_such() {
     let settings = settings(&bootstrap);
     let limit = [("max.message.bytes", "5000")];
     Operator::at(&bootstrap).create_topic(&settings.topics.itinerary, &limit);
-    let (publisher, direct) = spawn(&settings);
-    wait_until("kafka is up", SOON, || publisher.status().kafka_up());
-    let refused = direct.append(&itinerary_of(0, 10_000)).await;
-    assert!(
-        matches!(refused, Err(DirectError::TooLarge(_))),
-        "{refused:?}"
-    );
-    direct.append(&itinerary(1)).await.unwrap();
-    stop(publisher).await;
+    let direct = Direct::spawn(&settings, ACK_TIMEOUT).unwrap();
+    wait_until("kafka is up", SOON, || direct.status().kafka_up());
+    let refused = direct.append(itinerary_of(0, 10_000)).await;
+    let Err(DirectError::Unavailable(text)) = &refused else {
+        panic!("{refused:?}");
+    };
+    assert!(text.contains("too large"), "{text}");
+    direct.append(itinerary(1)).await.unwrap();
+    stop(&direct).await;
 }
 
 #[test]
