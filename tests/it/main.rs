@@ -13,5 +13,6 @@ mod ingress;
 mod journal;
 mod normalise_corpus;
 mod publish;
+mod publish_direct;
 mod simulator;
 mod support;
