@@ -5,8 +5,15 @@
 //! Kafka once [`publish`] sent it. The answer goes out between the last two, when the [`journal`] made it durable.
 
 pub mod accept;
+pub mod app;
+pub mod cli;
+pub mod concur;
 pub mod config;
+pub mod console;
 pub mod event;
+pub mod exit;
+pub mod failpoint;
+pub mod health;
 pub mod ingress;
 pub mod journal;
 pub mod normalise;
@@ -14,5 +21,9 @@ pub mod postback;
 pub mod publish;
 pub mod record;
 pub mod reload;
+pub mod schema;
 pub mod seal;
 pub mod secret;
+pub mod shutdown;
+pub mod simulator;
+pub mod telemetry;

@@ -59,7 +59,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause: the label values of `concur_bridge_ingress_refusals_total`.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::BadHttp,
         Self::TargetTooLong,
         Self::HeadTooLarge,
@@ -89,6 +89,7 @@ impl Cause {
         Self::Unavailable(Unavailable::Closing),
         Self::Unavailable(Unavailable::JournalFailed),
         Self::Unavailable(Unavailable::KafkaUnavailable),
+        Self::Unavailable(Unavailable::SealFailed),
     ];
 
     /// The label value.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::vault::OpenError;
+use crate::reload::LoadError;
 
 /// Bytes of a key for A256GCM, and of the ones made here for HMAC-SHA-256.
 const KEY_BYTES: usize = 32;
@@ -50,6 +51,17 @@ pub enum KeyError {
         /// What is wrong; quotes nothing of the file.
         what: &'static str,
     },
+}
+
+impl KeyError {
+    /// The same, as those who follow files report it.
+    pub fn into_load_error(self, what: &'static str) -> LoadError {
+        let (path, reason) = match self {
+            Self::Io { path, source } => (path, source.to_string()),
+            Self::Unusable { path, what } => (path, what.to_owned()),
+        };
+        LoadError { what, file: path.display().to_string(), reason }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -146,7 +158,11 @@ impl KeySet {
         jwe::serialize_compact(plaintext, &header, &encrypter).map_err(|error| error.to_string())
     }
 
-    pub(super) fn open(&self, jwe: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    /// The plaintext of a JWE that one of the keys sealed.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(&self, jwe: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let kid = protected_kid(jwe).ok_or(OpenError::NotOurs)?;
         let key = self
             .keys
