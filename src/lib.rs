@@ -6,9 +6,14 @@
 
 pub mod accept;
 pub mod concur;
+pub mod app;
+pub mod cli;
 pub mod config;
+pub mod console;
 pub mod event;
 pub mod exit;
+pub mod failpoint;
+pub mod health;
 pub mod ingress;
 pub mod journal;
 pub mod normalise;
@@ -21,3 +26,4 @@ pub mod seal;
 pub mod secret;
 pub mod shutdown;
 pub mod simulator;
+pub mod telemetry;

@@ -1,8 +1,17 @@
-//! The integration tests: one binary, one file per question.
+//! The integration tests: one binary, a file per question.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where its expectation fails"
+)]
 
 mod concur;
 mod fake_http;
 mod ingress;
+mod journal;
 mod normalise_corpus;
 mod simulator;
+mod publish;
 mod support;
