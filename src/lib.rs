@@ -7,7 +7,6 @@
 pub mod accept;
 pub mod concur;
 pub mod app;
-pub mod cli;
 pub mod config;
 pub mod console;
 pub mod event;
