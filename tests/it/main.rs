@@ -12,7 +12,6 @@ mod fake_http;
 mod ingress;
 mod journal;
 mod normalise_corpus;
-mod publish;
-mod publish_direct;
 mod simulator;
+mod publish;
 mod support;
