@@ -20,7 +20,8 @@ use std::time::Duration;
 
 pub use hosts::ObjectUriHosts;
 use ipnet::IpNet;
-pub use load::{ConfigError, Fault};
+pub use load::ConfigError;
+pub use reader::Fault;
 
 /// The whole configuration, valid.
 #[derive(Debug, Clone)]
@@ -322,3 +323,6 @@ pub struct Subscription {
     /// Where Concur posts.
     pub endpoint: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,14 @@ pub enum Source {
 }
 
 impl Source {
+    /// The ESS topic, as sent.
+    pub fn ess_topic(&self) -> Option<&str> {
+        match self {
+            Self::Company | Self::User => None,
+            Self::Ess(topic) => Some(topic),
+        }
+    }
+
     /// The URI-reference of the CloudEvents attribute. An ESS topic is percent-encoded where a path segment needs it.
     pub fn to_uri(&self) -> String {
         /// Everything that RFC 3986 does not allow in a path segment.

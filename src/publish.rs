@@ -15,3 +15,15 @@
 pub mod backlog;
 
 pub use backlog::Backlog;
+
+/// librdkafka properties that the guarantees rest on: configuration that names one is refused.
+pub const OWNED_PROPERTIES: [&str; 8] = [
+    "acks",
+    "bootstrap.servers",
+    "enable.idempotence",
+    "isolation.level",
+    "metadata.broker.list",
+    "partitioner",
+    "request.required.acks",
+    "transactional.id",
+];

@@ -22,6 +22,47 @@ pub enum Data {
     Other(Box<Other>),
 }
 
+impl Data {
+    /// Where the sealed token goes. ESS events of other topics have no token; theirs is dropped.
+    pub(crate) fn set_token(&mut self, token: SealedToken) {
+        match self {
+            Self::Itinerary(data) => data.token = Some(token),
+            Self::Fop(data) => data.token = Some(token),
+            Self::Profile(data) => data.token = Some(token),
+            Self::Other(_) => {}
+        }
+    }
+
+    /// Keeps a body that is no Notification. An itinerary without a Notification is malformed, so it has none.
+    pub(crate) fn set_raw_body(&mut self, body: RawBody) {
+        match self {
+            Self::Fop(data) => data.raw_body = Some(body),
+            Self::Profile(data) => data.raw_body = Some(body),
+            Self::Itinerary(_) | Self::Other(_) => {}
+        }
+    }
+
+    /// Whose data it is, if the sender said so.
+    pub(crate) fn user_mut(&mut self) -> Option<&mut User> {
+        match self {
+            Self::Itinerary(data) => data.user.as_mut(),
+            Self::Fop(data) => data.user.as_mut(),
+            Self::Profile(data) => data.user.as_mut(),
+            Self::Other(data) => data.user.as_mut(),
+        }
+    }
+
+    /// What only ESS events have; a fop is never one.
+    pub(crate) fn ess_mut(&mut self) -> Option<&mut EssFields> {
+        match self {
+            Self::Itinerary(data) => Some(&mut data.ess),
+            Self::Profile(data) => Some(&mut data.ess),
+            Self::Other(data) => Some(&mut data.ess),
+            Self::Fop(_) => None,
+        }
+    }
+}
+
 /// The news that a trip changed. Consumers fetch the trip itself from `objectUri` with the token.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

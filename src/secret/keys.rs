@@ -146,7 +146,11 @@ impl KeySet {
         jwe::serialize_compact(plaintext, &header, &encrypter).map_err(|error| error.to_string())
     }
 
-    pub(super) fn open(&self, jwe: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    /// The plaintext of a JWE that one of the keys sealed.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(&self, jwe: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let kid = protected_kid(jwe).ok_or(OpenError::NotOurs)?;
         let key = self
             .keys

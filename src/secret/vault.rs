@@ -27,6 +27,13 @@ struct Keys {
 #[error("cannot seal: {0}")]
 pub struct SealError(String);
 
+impl SealError {
+    /// Sealing failed for this reason, which quotes nothing of the plaintext.
+    pub(crate) fn new(what: String) -> Self {
+        Self(what)
+    }
+}
+
 /// A JWE could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {

@@ -15,4 +15,5 @@ mod observed;
 mod oracle;
 mod process;
 mod proxy;
+mod reader;
 mod traffic;

@@ -147,14 +147,17 @@ impl Arena {
     }
 }
 
-/// What `concur-bridge schema` prints: the schemas of whole events, by `dataschema`.
+/// What `concur-bridge schema` prints of each stream, by `dataschema`.
 fn schemas() -> Outcome<Vec<(String, Value)>> {
-    let printed: Value = serde_json::from_str(&run(Command::new(BINARY).arg("schema"))?)
-        .doing("reading the schemas")?;
-    let schemas = printed.get("schemas").unwrap_or(&printed);
-    let named = schemas.as_object().doing("`schema` prints no object")?;
-    Ok(named
-        .iter()
-        .map(|(name, schema)| (name.clone(), schema.clone()))
-        .collect())
+    let mut schemas = Vec::new();
+    for stream in ["itinerary", "fop", "profile", "other", "quarantine"] {
+        let printed = run(Command::new(BINARY).args(["schema", stream]))?;
+        let schema: Value = serde_json::from_str(&printed).doing("reading a schema")?;
+        let name = schema
+            .get("$id")
+            .and_then(Value::as_str)
+            .doing("a schema has no $id")?;
+        schemas.push((name.to_owned(), schema));
+    }
+    Ok(schemas)
 }

@@ -8,6 +8,7 @@ use crate::support::failure::Outcome;
 use crate::support::oracle::Promises;
 use crate::support::sender::Load;
 use crate::support::traffic::Form;
+use crate::support::wait;
 use crate::trial::{Trial, quantile};
 
 pub const LINE: Line = Line {
@@ -30,7 +31,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut recovery = Vec::new();
     for _ in 0..cycles {
         // From "hardly begun to publish" to "in full flow".
-        std::thread::sleep(rng.between(Duration::from_millis(1), Duration::from_millis(600)));
+        wait::pause(rng.between(Duration::from_millis(1), Duration::from_millis(600)));
         trial.bridge.process.kill9()?;
         recovery.push(trial.restart()?.after);
     }

@@ -236,7 +236,7 @@ fn replies(
             None => {}
             Some(Strike::Cut) => return Ok(()),
             Some(Strike::Drop) => continue,
-            Some(Strike::Hold(time)) => std::thread::sleep(time),
+            Some(Strike::Hold(time)) => wait::pause(time),
         }
         to.write_all(&frame)?;
         if let Some(api) = api {

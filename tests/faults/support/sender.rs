@@ -15,6 +15,7 @@ use super::failure::{Failure, Outcome};
 use super::http::{Answer, Connection};
 use super::rng::Rng;
 use super::traffic::{self, Form, Key, Tag};
+use super::wait;
 
 /// Where to send: a bridge that is started anew listens elsewhere.
 #[derive(Clone, Default)]
@@ -216,7 +217,7 @@ impl Worker {
             .map(|pace| pace.mul_f64(f64::from(self.worker) / f64::from(self.load.connections)));
         while !self.stopping() {
             if let (Some(at), Some(pace)) = (due, pace) {
-                std::thread::sleep(
+                wait::pause(
                     at.saturating_sub(self.start.elapsed())
                         .min(Duration::from_millis(100)),
                 );
@@ -253,7 +254,7 @@ impl Worker {
             let at = self.start.elapsed();
             let Some(fate) = self.post(&request) else {
                 // Nothing was sent: there is nobody to send to.
-                std::thread::sleep(self.load.rest);
+                wait::pause(self.load.rest);
                 if self.stopping() {
                     return;
                 }
@@ -277,7 +278,7 @@ impl Worker {
                 });
             }
             if !matches!(fate, Fate::Accepted(_)) {
-                std::thread::sleep(self.load.rest);
+                wait::pause(self.load.rest);
             }
             if !repeat || self.stopping() {
                 return;

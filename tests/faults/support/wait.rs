@@ -21,8 +21,14 @@ pub fn until<T>(
         if start.elapsed() > limit {
             return Err(Failure(format!("waited {limit:?} in vain for {what}")));
         }
-        std::thread::sleep(PERIOD);
+        pause(PERIOD);
     }
+}
+
+/// Lets time pass: the pace of a load, the length of a fault. Never in the hope that something will have happened.
+#[expect(clippy::disallowed_methods, reason = "faults and loads take real time")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// As [`until`], for a condition that is true or not.
