@@ -84,13 +84,9 @@ fn an_injected_error_fails_the_sync_of_a_running_process_until_it_is_lifted() {
         .unwrap();
     };
     more(&process, "ok");
-    let meddling = Meddling::with(
-        process.id(),
-        "fsync:error=EIO",
-        None,
-        &dir.path().join("strace"),
-    )
-    .unwrap();
+    let meddling =
+        Meddling::on_everything(process.id(), "fsync:error=EIO", &dir.path().join("strace"))
+            .unwrap();
     meddling.wait_injected(Duration::from_secs(10)).unwrap();
     more(&process, "failed: Input/output error");
     drop(meddling);
@@ -105,10 +101,9 @@ fn an_injected_delay_slows_the_sync() {
     }
     let dir = tempfile::tempdir().unwrap();
     let process = syncing(dir.path());
-    let _meddling = Meddling::with(
+    let _meddling = Meddling::on_everything(
         process.id(),
         "fsync:delay_enter=300000",
-        None,
         &dir.path().join("strace"),
     )
     .unwrap();

@@ -18,7 +18,7 @@ use crate::support::reader::Source;
 use crate::support::rng::Rng;
 
 /// The place where lines run.
-pub struct Arena {
+pub(crate) struct Arena {
     root: PathBuf,
     /// The seed of the run.
     pub seed: u64,
@@ -38,7 +38,7 @@ struct Shared {
 
 impl Arena {
     /// Makes the directory: `FAULTS_DIR` when set, which `dev/faults` sweeps afterwards.
-    pub fn open(options: &Options) -> Outcome<Self> {
+    pub(crate) fn open(options: &Options) -> Outcome<Self> {
         let root = match std::env::var_os("FAULTS_DIR") {
             Some(dir) => PathBuf::from(dir),
             None => tempfile::tempdir()?.keep(),
@@ -55,35 +55,35 @@ impl Arena {
     }
 
     /// Everything of this run is below it.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Keeps the directory for whoever looks for the reason of a failure.
-    pub fn keep(&self) -> &Path {
+    pub(crate) fn keep(&self) -> &Path {
         // What `dev/faults` finds here it leaves alone.
         let _ = std::fs::write(self.root.join("keep"), "");
         &self.root
     }
 
     /// Deletes what a line that passed has left.
-    pub fn forget(&self, line: &str) {
+    pub(crate) fn forget(&self, line: &str) {
         // What cannot be deleted is swept with the whole directory.
         let _ = std::fs::remove_dir_all(self.dir(line));
     }
 
     /// The directory of a line.
-    pub fn dir(&self, line: &str) -> PathBuf {
+    pub(crate) fn dir(&self, line: &str) -> PathBuf {
         self.root.join(format!("line-{line}"))
     }
 
     /// How often a line does its work: as asked for, else by the form.
-    pub fn cycles(&self, short: u32, long: u32) -> u32 {
+    pub(crate) fn cycles(&self, short: u32, long: u32) -> u32 {
         self.cycles.unwrap_or(if self.long { long } else { short })
     }
 
     /// The random numbers of a line.
-    pub fn rng(&self, line: &str) -> Rng {
+    pub(crate) fn rng(&self, line: &str) -> Rng {
         Rng::new(self.seed).fork(
             line.bytes()
                 .fold(0, |hash, byte| hash * 257 + u64::from(byte)),
@@ -107,17 +107,17 @@ impl Arena {
     }
 
     /// The node.
-    pub fn kafka(&self) -> Outcome<&Kafka> {
+    pub(crate) fn kafka(&self) -> Outcome<&Kafka> {
         Ok(&self.shared()?.kafka)
     }
 
     /// The proxy in front of it: a bridge that bootstraps from its address stays behind it.
-    pub fn proxy(&self) -> Outcome<&Proxy> {
+    pub(crate) fn proxy(&self) -> Outcome<&Proxy> {
         Ok(&self.shared()?.proxy)
     }
 
     /// A replica of this line, directly on the node.
-    pub fn replica(&self, line: &str, instance: &str) -> Outcome<Replica> {
+    pub(crate) fn replica(&self, line: &str, instance: &str) -> Outcome<Replica> {
         let brokers = self.kafka()?.bootstrap.clone();
         Replica::new(
             &self.dir(line).join(instance),
@@ -128,7 +128,7 @@ impl Arena {
     }
 
     /// What a consumer of this replica reads. Its key files must exist: the bridge makes them at its first start.
-    pub fn source(&self, replica: &Replica, bootstrap: &str) -> Outcome<Source> {
+    pub(crate) fn source(&self, replica: &Replica, bootstrap: &str) -> Outcome<Source> {
         let read = |name: &str| {
             std::fs::read_to_string(replica.dir.join("keys").join(name))
                 .doing(format!("reading {name}"))

@@ -11,7 +11,7 @@ use crate::support::traffic::Form;
 use crate::support::wait;
 use crate::trial::{Trial, quantile};
 
-pub const LINE: Line = Line {
+pub(crate) const LINE: Line = Line {
     name: "1",
     promise: "A 2xx is durable; exactly once into Kafka, in order of acceptance",
     fault: "kill -9 under load",

@@ -6,13 +6,42 @@ use std::process::ExitCode;
 
 mod arena;
 mod line_01_kill;
+mod line_03_power_loss;
+mod line_04_disk_errors;
+mod line_06_twin;
+mod line_07_replies;
+mod line_08_kafka_down;
+mod line_09_brokers;
+mod line_12_disk_full;
+mod line_13_byte_limit;
+mod line_14_slow_disk;
+mod line_15_overload;
+mod line_16_sigterm;
 mod runner;
+mod soak;
+mod stateless;
 mod support;
 mod trial;
 
 use runner::{Line, Options};
 
-const LINES: &[Line] = &[line_01_kill::LINE];
+/// In the order of the matrix.
+const LINES: &[Line] = &[
+    line_01_kill::LINE,
+    line_03_power_loss::LINE,
+    line_04_disk_errors::LINE,
+    line_06_twin::LINE,
+    line_07_replies::LINE,
+    line_08_kafka_down::LINE,
+    line_09_brokers::LINE,
+    line_12_disk_full::LINE,
+    line_13_byte_limit::LINE,
+    line_14_slow_disk::LINE,
+    line_15_overload::LINE,
+    line_16_sigterm::LINE,
+    soak::LINE,
+    stateless::LINE,
+];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

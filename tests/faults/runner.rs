@@ -13,7 +13,7 @@ use crate::arena::Arena;
 use crate::support::failure::{Doing, Failure, Outcome};
 
 /// One line of the matrix.
-pub struct Line {
+pub(crate) struct Line {
     /// Its number in the matrix, or a word.
     pub name: &'static str,
     /// What is promised.
@@ -29,12 +29,12 @@ pub struct Line {
 }
 
 /// For lines that any machine can run.
-pub fn anywhere() -> Outcome {
+pub(crate) fn anywhere() -> Outcome {
     Ok(())
 }
 
 /// What the command line asked for.
-pub struct Options {
+pub(crate) struct Options {
     lines: Vec<String>,
     /// Repetitions; none: what each line holds right.
     pub cycles: Option<u32>,
@@ -49,7 +49,7 @@ pub struct Options {
 
 impl Options {
     /// Reads the arguments after `--run`. A wrong one is told in a sentence.
-    pub fn parse(arguments: impl Iterator<Item = String>) -> Outcome<Self> {
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Outcome<Self> {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let mut options = Self {
             lines: Vec::new(),
@@ -99,7 +99,7 @@ enum Ending {
 }
 
 /// Runs the lines asked for, all of them when none is.
-pub fn run(lines: &[Line], options: Options) -> Outcome<ExitCode> {
+pub(crate) fn run(lines: &[Line], options: Options) -> Outcome<ExitCode> {
     for name in &options.lines {
         if !lines.iter().any(|line| line.name == name) {
             let known: Vec<&str> = lines.iter().map(|line| line.name).collect();

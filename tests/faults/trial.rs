@@ -14,10 +14,10 @@ use crate::support::wait;
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 
 /// How long an orderly stop may take: the default `drain_deadline`, and a second for the process to end.
-pub const STOP_LIMIT: Duration = Duration::from_secs(11);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(11);
 
 /// A bridge that runs, a reader that follows, and where to send.
-pub struct Trial {
+pub(crate) struct Trial {
     /// What does not change when the process is started anew.
     pub replica: Replica,
     /// The process.
@@ -31,13 +31,13 @@ pub struct Trial {
 
 impl Trial {
     /// Starts the replica and a reader on the arena's node.
-    pub fn begin(arena: &Arena, replica: Replica) -> Outcome<Self> {
+    pub(crate) fn begin(arena: &Arena, replica: Replica) -> Outcome<Self> {
         let bootstrap = arena.kafka()?.bootstrap.clone();
         Self::on(arena, replica, &bootstrap)
     }
 
     /// Starts the replica and a reader on these brokers.
-    pub fn on(arena: &Arena, replica: Replica, bootstrap: &str) -> Outcome<Self> {
+    pub(crate) fn on(arena: &Arena, replica: Replica, bootstrap: &str) -> Outcome<Self> {
         let bridge = replica.start()?;
         let target = Target::default();
         target.set(bridge.ready()?.ingress);
@@ -52,7 +52,7 @@ impl Trial {
     }
 
     /// Starts the process anew on the same journal and sends there; the old one must have ended.
-    pub fn restart(&mut self) -> Outcome<Ready> {
+    pub(crate) fn restart(&mut self) -> Outcome<Ready> {
         self.bridge = self.replica.start()?;
         let ready = self.bridge.ready()?.clone();
         self.target.set(ready.ingress);
@@ -60,7 +60,7 @@ impl Trial {
     }
 
     /// Waits until everything accepted has been read.
-    pub fn wait_read(&self, log: &[Sent]) -> Outcome {
+    pub(crate) fn wait_read(&self, log: &[Sent]) -> Outcome {
         let accepted = || {
             log.iter()
                 .filter(|sent| matches!(sent.fate, Fate::Accepted(_)))
@@ -79,7 +79,7 @@ impl Trial {
 
     /// The end: everything accepted is read, the bridge stops in time with 0, everything is read once more from the
     /// beginning and judged. A verdict that is not clean is a failure.
-    pub fn settle(mut self, log: &[Sent], promises: Promises) -> Outcome<Verdict> {
+    pub(crate) fn settle(mut self, log: &[Sent], promises: Promises) -> Outcome<Verdict> {
         // A loss ends this wait as well: the verdict names it.
         let waited = self.wait_read(log);
         if promises.positions {
@@ -97,7 +97,7 @@ impl Trial {
     }
 
     /// Judges what is in Kafka. The bridge must have ended.
-    pub fn judge(self, log: &[Sent], promises: Promises) -> Outcome<Verdict> {
+    pub(crate) fn judge(self, log: &[Sent], promises: Promises) -> Outcome<Verdict> {
         let read = read_all(&self.source)?;
         let during = self.follower.finish()?;
         let mut verdict = judge(log, &read, promises);
@@ -111,7 +111,7 @@ impl Trial {
 }
 
 /// The `q`-quantile of durations.
-pub fn quantile(durations: &[Duration], q: f64) -> Duration {
+pub(crate) fn quantile(durations: &[Duration], q: f64) -> Duration {
     let mut sorted = durations.to_vec();
     sorted.sort_unstable();
     let last = sorted.len().saturating_sub(1);

@@ -5,7 +5,7 @@
 //! [`Meddling`] changes the system calls of a running process through strace, for as long as it lives.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use super::failure::{Doing, Outcome, ensure};
@@ -126,9 +126,21 @@ pub struct Meddling {
 }
 
 impl Meddling {
-    /// Attaches with strace's `inject` expression, for example `fsync,fdatasync:error=EIO`, to calls on files below
-    /// `path` when given.
-    pub fn with(pid: u32, inject: &str, path: Option<&Path>, log: &Path) -> Outcome<Self> {
+    /// Attaches with strace's `inject` expression, for example `fsync,fdatasync:error=EIO`, to calls of every file.
+    pub fn on_everything(pid: u32, inject: &str, log: &Path) -> Outcome<Self> {
+        Self::attach(pid, inject, &[], log)
+    }
+
+    /// As [`Self::on_everything`], only for the files that are in `dir` now.
+    pub fn on_files(pid: u32, inject: &str, dir: &Path, log: &Path) -> Outcome<Self> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            files.push(entry?.path());
+        }
+        Self::attach(pid, inject, &files, log)
+    }
+
+    fn attach(pid: u32, inject: &str, files: &[PathBuf], log: &Path) -> Outcome<Self> {
         let mut command = Command::new("strace");
         command.args([
             "-f",
@@ -141,16 +153,13 @@ impl Meddling {
             "-e",
             &format!("trace={}", inject.split(':').next().unwrap_or_default()),
         ]);
-        if let Some(path) = path {
-            command.arg("-P").arg(path);
+        for file in files {
+            command.arg("-P").arg(file);
         }
-        let strace = Process::start(command.stdout(Stdio::null()), log)?;
+        let strace = Process::start(&mut command, log)?;
+        // Every thread has to be caught: one that is not yet traced would still reach the disk.
         wait::until_true(Duration::from_secs(10), "strace to attach", || {
-            std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
-                status
-                    .lines()
-                    .any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
-            })
+            traced(pid).unwrap_or(false)
         })?;
         Ok(Self { strace })
     }
@@ -165,6 +174,17 @@ impl Meddling {
     pub fn wait_injected(&self, limit: Duration) -> Outcome {
         wait::until_true(limit, "a system call to be changed", || self.injected() > 0)
     }
+}
+
+/// Whether every thread of a process is traced.
+fn traced(pid: u32) -> Outcome<bool> {
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = std::fs::read_to_string(thread?.path().join("status"))?;
+        if status.lines().any(|line| line == "TracerPid:\t0") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Drop for Meddling {

@@ -17,8 +17,6 @@ use super::wait;
 
 /// `Produce`
 pub const PRODUCE: i16 = 0;
-/// `FindCoordinator`
-pub const FIND_COORDINATOR: i16 = 10;
 /// `InitProducerId`
 pub const INIT_PRODUCER_ID: i16 = 22;
 /// `AddPartitionsToTxn`

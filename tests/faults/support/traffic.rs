@@ -220,23 +220,23 @@ fn facts(tag: Tag) -> Value {
     })
 }
 
-/// The whole HTTP request of `tag`. Every body is at least `size` bytes long.
+/// The whole HTTP request of `tag`. An element that no format defines makes a v1 body at least `size` bytes long, and
+/// its event with it.
 pub fn request(tag: Tag, size: usize) -> Vec<u8> {
     let Tag { key, n } = tag;
-    let token = token(key);
+    let (token, user) = (token(key), user(key));
     let (path, body) = match key.form {
         Form::Itinerary => (
-            format!("/postback?type=itinerary&oauth_token_key={token}&userid_type=login&userid_value={}", user(key)),
-            notification("ITINERARY", change(n).0, tag, &format!(
-                "<ObjectURI>{}</ObjectURI><TripId>{}</TripId>", object_uri(key), trip(key))),
+            format!("/postback?type=itinerary&oauth_token_key={token}&userid_type=login&userid_value={user}"),
+            notification("ITINERARY", change(n).0, tag, size),
         ),
         Form::Profile => (
-            format!("/postback?type=profile&oauth_token_key={token}&userid_type=login&userid_value={}", user(key)),
-            notification("PROFILE", "UPDATE", tag, ""),
+            format!("/postback?type=profile&oauth_token_key={token}&userid_type=login&userid_value={user}"),
+            notification("PROFILE", "UPDATE", tag, size),
         ),
         Form::Fop => (
             format!("/postback?type=FOP&oauth_token_key={token}"),
-            notification("FOP", "UPDATE", tag, ""),
+            notification("FOP", "UPDATE", tag, size),
         ),
         Form::Ess => (
             "/ess".to_owned(),
@@ -252,16 +252,30 @@ pub fn request(tag: Tag, size: usize) -> Vec<u8> {
     } else {
         "application/xml"
     };
-    let padded = body.len().max(size);
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: bridge\r\ncontent-type: {kind}\r\ncontent-length: {padded}\r\n\r\n{body:padded$}"
-    )
-    .into_bytes()
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nhost: bridge\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
-fn notification(object: &str, event: &str, tag: Tag, more: &str) -> String {
-    format!(
-        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Notification><ObjectType>{object}</ObjectType>{more}\
-         <EventDateTime>{DATE}</EventDateTime><EventType>{event}</EventType><Context>{tag}</Context></Notification>"
-    )
+fn notification(object: &str, event: &str, tag: Tag, size: usize) -> String {
+    let key = tag.key;
+    let trip = match key.form {
+        Form::Itinerary => format!(
+            "<ObjectURI>{}</ObjectURI><TripId>{}</TripId>",
+            object_uri(key),
+            trip(key)
+        ),
+        Form::Profile | Form::Fop | Form::Ess => String::new(),
+    };
+    let open = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Notification><ObjectType>{object}</ObjectType>{trip}\
+         <EventDateTime>{DATE}</EventDateTime><EventType>{event}</EventType><Context>{tag}</Context>"
+    );
+    let close = "</Notification>";
+    let frame = "<Padding></Padding>".len();
+    if size <= open.len() + close.len() + frame {
+        return open + close;
+    }
+    let padding = "x".repeat(size - open.len() - close.len() - frame);
+    format!("{open}<Padding>{padding}</Padding>{close}")
 }
