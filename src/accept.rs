@@ -98,7 +98,7 @@ impl Unavailable {
     ];
 
     /// The word in problem types, readiness and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub fn reason(self) -> &'static str {
         match self {
             Self::JournalFull => "journal_full",
             Self::QuarantineFull => "quarantine_full",
@@ -151,16 +151,29 @@ impl Acceptor {
         let delivery = event.delivery.take();
         let mut sealed = self.sealer.seal(event)?;
         let (mut id, mut claim) = match delivery {
-            Some(Delivery { topic, id: Some(sender_id), sha256 }) => {
-                (sender_id.clone(), Some(Claim { topic, sender_id, sha256, second: false }))
-            }
+            Some(Delivery {
+                topic,
+                id: Some(sender_id),
+                sha256,
+            }) => (
+                sender_id.clone(),
+                Some(Claim {
+                    topic,
+                    sender_id,
+                    sha256,
+                    second: false,
+                }),
+            ),
             Some(Delivery { id: None, .. }) | None => (new_id(), None),
         };
         let mut kept = self.keep(sealed.to_record(&id)?, claim.clone()).await;
         if matches!(kept, Err(KeepError::IdTaken)) {
             // The same id with other bytes is another event: it gets an id of ours and says the sender's.
             sealed.set_sender_id(std::mem::replace(&mut id, new_id()));
-            claim.as_mut().into_iter().for_each(|claim| claim.second = true);
+            claim
+                .as_mut()
+                .into_iter()
+                .for_each(|claim| claim.second = true);
             self.other_bytes.increment(1);
             kept = self.keep(sealed.to_record(&id)?, claim).await;
         }
@@ -188,7 +201,10 @@ impl Acceptor {
         match self.keep(record, None).await {
             Ok(_) => {
                 self.quarantined[malformed.reason as usize].increment(1);
-                Refusal::Malformed { malformed, quarantine_id: id }
+                Refusal::Malformed {
+                    malformed,
+                    quarantine_id: id,
+                }
             }
             Err(KeepError::Unavailable(unavailable)) => Refusal::Unavailable(unavailable),
             Err(KeepError::IdTaken) => Refusal::Unavailable(Unavailable::QueueFull),

@@ -1,13 +1,17 @@
 //! Health: whether a postback would be accepted now, and what an operator should look at.
 //!
 //! A code is stable and of a closed set. A *reason* means that postbacks are refused; *degraded* means that they are
-//! accepted but something needs a person: Kafka is away, a topic is missing, two replicas would be one too few.
+//! accepted but something needs a person: Kafka is away, a topic is missing, an identity is held twice.
+//!
+//! Nothing here touches the disk or Kafka: a probe answers while both hang.
 
+use jiff::Timestamp;
+use metrics::gauge;
 use serde::Serialize;
 
 use crate::accept::Unavailable;
-use crate::journal::Journal;
-use crate::publish::PublishStatus;
+use crate::journal::{self, Journal, Refusal};
+use crate::publish;
 use crate::shutdown::Shutdown;
 
 /// What readiness is made of. Cheap to clone.
@@ -16,7 +20,7 @@ pub struct Health {
     /// `None` in the stateless mode.
     pub journal: Option<Journal>,
     /// What the publisher, or the stateless producer, says of Kafka.
-    pub publish: PublishStatus,
+    pub publish: publish::Status,
     /// Whether the process is stopping.
     pub shutdown: Shutdown,
 }
@@ -33,17 +37,44 @@ pub struct Readiness {
 }
 
 impl Health {
-    /// The state at this moment. No I/O.
+    /// The state at this moment.
     pub fn readiness(&self) -> Readiness {
-        let mut reasons = Vec::new();
-        if self.shutdown.requested().is_some() {
-            reasons.push(Unavailable::Closing.as_str());
-        }
+        let stopping = self.shutdown.requested().map(|_| Unavailable::Closing);
         let refusal = match &self.journal {
-            Some(journal) => journal.refusal().map(Unavailable::from),
+            Some(journal) => journal.status().refusal.map(unavailable),
             None => (!self.publish.kafka_up()).then_some(Unavailable::KafkaUnavailable),
         };
-        reasons.extend(refusal.map(Unavailable::as_str));
-        Readiness { ready: reasons.is_empty(), degraded: self.publish.degraded(), reasons }
+        let mut reasons: Vec<_> = stopping.into_iter().chain(refusal).map(Unavailable::reason).collect();
+        reasons.dedup();
+        let degraded = self.publish.degraded().into_iter().map(|(degraded, _)| degraded.code()).collect();
+        Readiness { ready: reasons.is_empty(), degraded, reasons }
+    }
+
+    /// Writes the journal's gauges: called before metrics are rendered, so that they are as new as the scrape.
+    pub fn record(&self) {
+        let Some(journal) = &self.journal else { return };
+        let status = journal.status();
+        let figure = |number: u64| number as f64;
+        gauge!("concur_bridge_journal_backlog_records").set(figure(status.backlog_records));
+        gauge!("concur_bridge_journal_backlog_bytes").set(figure(status.backlog_bytes));
+        gauge!("concur_bridge_journal_oldest_unpublished_seconds").set(oldest_seconds(&status));
+        gauge!("concur_bridge_journal_free_bytes").set(figure(status.free_bytes));
+        gauge!("concur_bridge_journal_used_bytes").set(figure(status.used_bytes));
+        gauge!("concur_bridge_journal_quarantine_bytes").set(figure(status.quarantine_bytes));
+    }
+}
+
+/// Age of the oldest record that Kafka does not have; a clock that was set back makes it 0, never negative.
+pub fn oldest_seconds(status: &journal::Status) -> f64 {
+    status
+        .oldest_unpublished
+        .map_or(0.0, |received| Timestamp::now().duration_since(received).as_secs_f64().max(0.0))
+}
+
+fn unavailable(refusal: Refusal) -> Unavailable {
+    match refusal {
+        Refusal::Full(_) => Unavailable::JournalFull,
+        Refusal::Closing => Unavailable::Closing,
+        Refusal::Failed => Unavailable::JournalFailed,
     }
 }

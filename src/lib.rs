@@ -4,12 +4,18 @@
 //! [`normalise`] understood it, a [`record::Record`] once [`seal`] gave it an id and hid its token, and a message in
 //! Kafka once [`publish`] sent it. The answer goes out between the last two, when the [`journal`] made it durable.
 
+pub mod accept;
 pub mod config;
 pub mod event;
+pub mod exit;
+pub mod ingress;
 pub mod journal;
 pub mod normalise;
 pub mod postback;
 pub mod publish;
 pub mod record;
+pub mod reload;
+pub mod schema;
 pub mod seal;
 pub mod secret;
+pub mod shutdown;

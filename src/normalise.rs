@@ -9,13 +9,21 @@
 //!
 //! **Left to others.** Ids, sealing and fingerprints ([`seal`](crate::seal)); who may post ([`ingress`](crate::ingress)).
 
+mod blank;
+mod ess;
 mod malformed;
+mod notification;
+mod object_uri;
+mod query;
+mod redact;
+mod traceparent;
+mod v1;
 
 pub use malformed::{Malformed, Reason};
 
 use crate::config::ObjectUriHosts;
 use crate::event::Event;
-use crate::postback::Postback;
+use crate::postback::{Dialect, Postback};
 
 /// What normalising depends on besides the request.
 #[derive(Debug, Clone)]
@@ -29,6 +37,17 @@ pub struct Rules {
 /// # Errors
 /// [`Malformed`] when it does not say which trip or whose data, or is not well-formed; the caller quarantines it.
 pub fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Malformed> {
-    let _ = (postback, rules);
-    Err(Malformed::new(Reason::MissingType, "not written yet"))
+    match postback.dialect {
+        Dialect::V1 => v1::normalise(postback, rules),
+        Dialect::Ess => ess::normalise(postback, rules),
+    }
+}
+
+/// How many query parameters of a v1 postback the contract does not know. They are ignored; the caller counts them.
+/// Zero for a malformed query, and for ESS, whose query nobody reads.
+pub fn unknown_parameters(postback: &Postback) -> usize {
+    match postback.dialect {
+        Dialect::V1 => query::Query::parse(&postback.query).map_or(0, |query| query.unknown),
+        Dialect::Ess => 0,
+    }
 }

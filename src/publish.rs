@@ -11,19 +11,148 @@
 //! the producer and runs the start sequence again; what no retry can mend pauses, alarms and tries again every 10 s.
 //!
 //! **Left to others.** What is published: the records are finished ([`seal`](crate::seal)).
+//!
+//! **Layout**, in the order of the data's way: [`backlog`] is what the journal gives, `engine` runs sessions, `start` is
+//! the start sequence with `topics` and `positions`, `batch` one transaction, `message` and `stub` what is sent,
+//! `failure` what is done when something goes wrong, [`status`] what others see of it, `cluster` what Kafka is to all of
+//! these, and `kafka` the only place that names rdkafka. `direct` is the stateless mode.
 
 pub mod backlog;
+mod batch;
+mod cluster;
+pub mod direct;
+mod engine;
+mod failure;
+mod kafka;
+mod message;
+mod positions;
+mod start;
+pub mod status;
+mod stop;
+mod stub;
+mod topics;
 
-pub use backlog::Backlog;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// librdkafka properties that the guarantees rest on: configuration that names one is refused.
-pub const OWNED_PROPERTIES: [&str; 8] = [
-    "acks",
-    "bootstrap.servers",
-    "enable.idempotence",
-    "isolation.level",
-    "metadata.broker.list",
-    "partitioner",
-    "request.required.acks",
-    "transactional.id",
-];
+use tokio::sync::oneshot;
+
+pub use backlog::{Backlog, BacklogError};
+pub use kafka::OWNED_PROPERTIES;
+pub use message::{CORRELATION_HEADER, POSITION_HEADER};
+pub use status::{Degraded, Status};
+pub use stub::TOO_LARGE;
+
+use crate::config::{EventsMode, Kafka, Topics};
+use engine::{Engine, Pacing};
+use kafka::{ClientSettings, KafkaCluster};
+use stop::Stop;
+
+/// What the publisher needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The identity of this replica.
+    pub instance: String,
+    /// How Kafka is reached.
+    pub kafka: Kafka,
+    /// Where each stream goes.
+    pub topics: Topics,
+    /// The form of messages.
+    pub mode: EventsMode,
+}
+
+/// How the publisher ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// As asked. Nothing is lost either way: the journal has what Kafka has not.
+    Stopped {
+        /// Whether a transaction had to be given up at the deadline (exit 6).
+        transaction_open: bool,
+    },
+    /// Exit 5: another process publishes under this identity.
+    Fenced,
+    /// Exit 3 or 4: the journal is damaged or failed.
+    Backlog(BacklogError),
+    /// Exit 1: the thread died.
+    Died,
+}
+
+/// The publisher's thread.
+#[derive(Debug)]
+pub struct Publisher {
+    status: Status,
+    stop: Stop,
+    end: oneshot::Receiver<End>,
+}
+
+impl Publisher {
+    /// Starts publishing. Returns at once, whether or not Kafka is there.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn spawn<B: Backlog + 'static>(settings: &Settings, backlog: B) -> std::io::Result<Self> {
+        let status = Status::default();
+        let stop = Stop::default();
+        let client = ClientSettings::new(settings.kafka.clone(), settings.transactional_id());
+        let cluster = KafkaCluster::new(
+            client,
+            settings.topics.itinerary.clone(),
+            settings.topics.positions.clone(),
+        );
+        let engine = Engine::new(
+            settings,
+            Pacing::default(),
+            cluster,
+            backlog,
+            status.clone(),
+            stop.clone(),
+        );
+        let (report, end) = oneshot::channel();
+        thread::Builder::new()
+            .name("publisher".to_owned())
+            .spawn(move || {
+                // Nobody waits for it any more when the process is about to exit for another reason.
+                let _ = report.send(engine.run());
+            })?;
+        Ok(Self { status, stop, end })
+    }
+
+    /// What others may know of it.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Asks it to stop. An open transaction is finished, or given up after `deadline`; the backlog is not drained.
+    /// Returns at once; a later call can only bring the deadline forward.
+    pub fn stop(&self, deadline: Duration) {
+        self.stop.request(Instant::now() + deadline);
+    }
+
+    /// Waits for its end. Cancel safe; once it returned, it must not be called again.
+    pub async fn ended(&mut self) -> End {
+        (&mut self.end).await.unwrap_or(End::Died)
+    }
+}
+
+impl Settings {
+    /// The transactional id, which is also the key of the position records.
+    pub fn transactional_id(&self) -> String {
+        format!("{}.{}", self.kafka.transactional_id_prefix, self.instance)
+    }
+}
+
+/// What librdkafka has against the configured properties, found without connecting anywhere.
+///
+/// # Errors
+/// One sentence that names the property, without its value.
+pub fn verify_properties(settings: &Settings) -> Result<(), String> {
+    kafka::verify(&ClientSettings::new(
+        settings.kafka.clone(),
+        settings.transactional_id(),
+    ))
+}
+
+/// The version of librdkafka that is linked in, for `--version`.
+pub fn librdkafka_version() -> String {
+    kafka::librdkafka_version()
+}

@@ -13,8 +13,11 @@ pub fn event_schema(stream: Stream) -> Value {
     let mut data = data_schema(stream);
     let definitions = data.remove("$defs");
     data.remove("$schema");
-    let types: Vec<_> =
-        EventType::ALL.into_iter().filter(|kind| kind.stream() == stream).map(EventType::as_str).collect();
+    let types: Vec<_> = EventType::ALL
+        .into_iter()
+        .filter(|kind| kind.stream() == stream)
+        .map(EventType::as_str)
+        .collect();
     // A record that Kafka refused for its size leaves a stub of the quarantine's type in its own topic.
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -46,8 +49,16 @@ pub fn asyncapi(topics: &Topics) -> Value {
     let named = [
         (Stream::Itinerary, &topics.itinerary, "the trip id"),
         (Stream::Fop, &topics.fop, "the token's fingerprint"),
-        (Stream::Profile, &topics.profile, "the user id, else the token's fingerprint"),
-        (Stream::Other, &topics.other, "the trip id, the user id or the event id"),
+        (
+            Stream::Profile,
+            &topics.profile,
+            "the user id, else the token's fingerprint",
+        ),
+        (
+            Stream::Other,
+            &topics.other,
+            "the trip id, the user id or the event id",
+        ),
         (Stream::Quarantine, &topics.quarantine, "none"),
     ];
     let mut channels = json!({});
@@ -119,7 +130,10 @@ fn data_schema(stream: Stream) -> serde_json::Map<String, Value> {
 }
 
 fn schema_of<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+    SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+        .into_root_schema_for::<T>()
 }
 
 #[cfg(test)]
@@ -132,9 +146,18 @@ mod tests {
             jsonschema::meta::validate(&event_schema(stream)).unwrap();
         }
         let itinerary = event_schema(Stream::Itinerary);
-        let required = itinerary["properties"]["data"]["required"].as_array().unwrap();
-        assert!(required.contains(&json!("tripId")) && !required.contains(&json!("objectUri")), "{required:?}");
-        let config = crate::config::Config::parse("[topics]\nfop = 'my.fop'\n", std::iter::empty()).unwrap();
-        assert_eq!(asyncapi(&config.topics)["channels"]["fop"]["address"], "my.fop");
+        let required = itinerary["properties"]["data"]["required"]
+            .as_array()
+            .unwrap();
+        assert!(
+            required.contains(&json!("tripId")) && !required.contains(&json!("objectUri")),
+            "{required:?}"
+        );
+        let config =
+            crate::config::Config::parse("[topics]\nfop = 'my.fop'\n", std::iter::empty()).unwrap();
+        assert_eq!(
+            asyncapi(&config.topics)["channels"]["fop"]["address"],
+            "my.fop"
+        );
     }
 }

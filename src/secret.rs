@@ -14,3 +14,6 @@ mod vault;
 pub use keys::{KeyError, KeySet, create_key_file, rotate_key_file};
 pub use token::Token;
 pub use vault::{OpenError, SealError, Vault};
+
+#[cfg(test)]
+mod tests;

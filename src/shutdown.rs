@@ -18,9 +18,14 @@ pub struct Shutdown {
 
 impl Shutdown {
     /// Nobody has asked yet.
-    #[expect(clippy::new_without_default, reason = "a second one would be a mistake, so it is made by name")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a second one would be a mistake, so it is made by name"
+    )]
     pub fn new() -> Self {
-        Self { reason: watch::Sender::new(None) }
+        Self {
+            reason: watch::Sender::new(None),
+        }
     }
 
     /// Asks for the end of the process with this exit code. A later call changes nothing.
@@ -63,10 +68,16 @@ impl Shutdown {
                     _ = interrupt.recv() => "SIGINT",
                 };
                 if std::mem::replace(&mut seen, true) {
-                    tracing::warn!(signal = name, "second signal: ending at once; what was answered is durable");
+                    tracing::warn!(
+                        signal = name,
+                        "second signal: ending at once; what was answered is durable"
+                    );
                     std::process::exit(Exit::Unfinished.code().into());
                 }
-                tracing::info!(signal = name, "stopping: finishing answers and the open transaction");
+                tracing::info!(
+                    signal = name,
+                    "stopping: finishing answers and the open transaction"
+                );
                 shutdown.request(Exit::Success);
             }
         });

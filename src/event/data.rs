@@ -176,6 +176,9 @@ pub struct Other {
     /// What only ESS events have.
     #[serde(flatten)]
     pub ess: EssFields,
+    /// Members of the envelope that the format does not define.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 /// What only ESS events have.

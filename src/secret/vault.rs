@@ -1,6 +1,7 @@
 //! The vault: turns what must not be seen into what may.
 
-use std::sync::{Arc, RwLock};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
@@ -20,7 +21,14 @@ pub struct Vault {
 struct Keys {
     seal: KeySet,
     fingerprint: ring::hmac::Key,
+    /// Fingerprint → JWE of tokens sealed with these keys. A company's postbacks carry one token over and over, and
+    /// sealing it costs more than all else that is done to a postback. Reusing a JWE tells a reader nothing that the
+    /// fingerprint beside it does not; a reload forgets all.
+    sealed: RwLock<HashMap<String, String>>,
 }
+
+/// Tokens whose JWE is remembered. About 300 bytes each; beyond it all are forgotten and the busy ones come back.
+const SEALED_TOKENS: usize = 4096;
 
 /// Sealing failed: the system's randomness or the cipher did.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,10 +75,7 @@ impl Vault {
     /// As [`Vault::open`].
     pub fn reload(&self, tokens: &Tokens) -> Result<(), KeyError> {
         let keys = Arc::new(Keys::read(tokens, false)?);
-        *self
-            .keys
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = keys;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
     }
 
@@ -105,9 +110,10 @@ impl Vault {
     /// # Errors
     /// See [`SealError`].
     pub fn seal_token(&self, token: &Token) -> Result<SealedToken, SealError> {
-        let fingerprint = self.fingerprint(token);
+        let keys = self.keys();
+        let fingerprint = keys.hash(token.expose().as_bytes());
         let (jwe, value) = match self.publish {
-            PublishToken::Encrypted => (Some(self.seal(token.expose().as_bytes())?), None),
+            PublishToken::Encrypted => (Some(keys.seal_token(token, &fingerprint)?), None),
             PublishToken::Fingerprint => (None, None),
             PublishToken::Plain => (None, Some(token.expose().to_owned())),
         };
@@ -119,16 +125,11 @@ impl Vault {
     }
 
     fn keyed_hash(&self, bytes: &[u8]) -> String {
-        super::keys::base64url(ring::hmac::sign(&self.keys().fingerprint, bytes).as_ref())
+        self.keys().hash(bytes)
     }
 
     fn keys(&self) -> Arc<Keys> {
-        Arc::clone(
-            &self
-                .keys
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -137,6 +138,35 @@ impl Keys {
         let seal = KeySet::read(&tokens.key_file, create)?;
         let fingerprint = KeySet::read(&tokens.fingerprint_key_file, create)?;
         let fingerprint = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, fingerprint.first());
-        Ok(Self { seal, fingerprint })
+        Ok(Self {
+            seal,
+            fingerprint,
+            sealed: RwLock::default(),
+        })
+    }
+
+    fn hash(&self, bytes: &[u8]) -> String {
+        super::keys::base64url(ring::hmac::sign(&self.fingerprint, bytes).as_ref())
+    }
+
+    fn seal_token(&self, token: &Token, fingerprint: &str) -> Result<String, SealError> {
+        if let Some(jwe) = self
+            .sealed
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(fingerprint)
+        {
+            return Ok(jwe.clone());
+        }
+        let jwe = self
+            .seal
+            .seal(token.expose().as_bytes())
+            .map_err(SealError)?;
+        let mut sealed = self.sealed.write().unwrap_or_else(PoisonError::into_inner);
+        if sealed.len() >= SEALED_TOKENS {
+            sealed.clear();
+        }
+        sealed.insert(fingerprint.to_owned(), jwe.clone());
+        Ok(jwe)
     }
 }

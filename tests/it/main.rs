@@ -1,2 +1,6 @@
-//! Tests.
-fn main() {}
+//! The integration tests: one binary, a file per question.
+
+mod ingress;
+mod normalise_corpus;
+mod publish;
+mod support;

@@ -1,0 +1,185 @@
+//! Ingress: the listener that Concur posts to.
+//!
+//! **What it does.** Accepts connections, lets in who may post, reads one request after the other into a
+//! [`Postback`], hands it to an [`Accept`] and answers when that did: 200 with the event's id when it is durable, a
+//! problem document otherwise.
+//!
+//! **Promises.** A 2xx is never sent for what the acceptor did not accept. Whatever a client sends, or fails to send,
+//! costs at most one connection with [`limits::MAX_HEAD_BYTES`] of head and `ingress.max_body` of body, for a bounded
+//! time, and no honest client its answer. Nothing of a request is in any log line, metric label or error body.
+//!
+//! **When it fails.** [`Ingress::bind`] says in one sentence why nothing can be served. After that nothing here ends
+//! the process: sockets that cannot be accepted are waited for, files that become invalid leave the old ones in force.
+//!
+//! **Left to others.** What a postback means and where it is kept ([`accept`](crate::accept)).
+//!
+//! **Layout**, in the order of a connection's way: [`listener`] accepts, [`opening`] unwraps PROXY header and TLS,
+//! [`connection`] runs HTTP under the clock of [`pace`] on a [`wire`], [`handler`] makes the checks of [`head`],
+//! [`auth`], [`body`] and [`signature`], [`refused`] and [`answer`] say what comes of it.
+
+mod answer;
+mod auth;
+mod body;
+mod connection;
+mod exposure;
+mod handler;
+mod head;
+pub mod limits;
+mod listener;
+mod meters;
+mod opening;
+mod pace;
+mod refused;
+mod signature;
+mod wire;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use self::exposure::{Exposed, check_exposed};
+pub use self::listener::Drained;
+pub use self::meters::Ending;
+pub use self::refused::{Cause, Refused};
+use crate::accept::{Accepted, Acceptor, Refusal};
+use crate::config;
+use crate::postback::{Dialect, Postback};
+use crate::reload::{LoadError, Reloader};
+
+/// Connections that wait in the kernel to be accepted, at most; the system's own limit may be lower.
+const BACKLOG: i32 = 4096;
+
+/// What makes a postback durable. Faked by tests.
+pub trait Accept: Clone + Send + Sync + 'static {
+    /// Accepts a postback; the answer goes out when the future is ready.
+    fn accept(&self, postback: Postback) -> impl Future<Output = Result<Accepted, Refusal>> + Send;
+}
+
+impl Accept for Acceptor {
+    async fn accept(&self, postback: Postback) -> Result<Accepted, Refusal> {
+        Acceptor::accept(self, postback).await
+    }
+}
+
+/// A bound listener.
+pub struct Ingress<A> {
+    listener: listener::Listener<A>,
+    local_addr: SocketAddr,
+}
+
+/// Why nothing can be served.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process has the port.
+    #[error(
+        "ingress.listen: {address} is in use by another process; stop it or choose another port"
+    )]
+    InUse {
+        /// The configured address.
+        address: SocketAddr,
+    },
+    /// The system refuses the address.
+    #[error("ingress.listen: cannot listen on {address}: {source}")]
+    Address {
+        /// The configured address.
+        address: SocketAddr,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A secret, key or certificate cannot serve.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+impl<A: Accept> Ingress<A> {
+    /// Reads secrets, keys and certificates, has `reloader` follow them, and binds. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`BindError`]; nothing is bound then.
+    pub fn bind(
+        ingress: &config::Ingress,
+        auth: &config::Auth,
+        acceptor: A,
+        reloader: &mut Reloader,
+    ) -> Result<Self, BindError> {
+        let route = |dialect, path: &str, guard, reloader: &mut Reloader| {
+            auth::Gate::new(guard, dialect, reloader).map(|gate| head::Route {
+                dialect,
+                path: path.to_owned(),
+                gate,
+            })
+        };
+        let routes = [
+            route(Dialect::V1, &ingress.path, &auth.v1, reloader)?,
+            route(Dialect::Ess, &ingress.ess_path, &auth.ess, reloader)?,
+        ];
+        let handler = handler::Handler {
+            acceptor,
+            routes,
+            signatures: signature::Signatures,
+            max_body_bytes: ingress.max_body_bytes,
+            in_flight: limits::InFlight::new(ingress.max_in_flight),
+            meters: meters::Meters::new(),
+            refusals: Arc::new(meters::Refusals::new()),
+        };
+        let socket = listen(ingress.listen)?;
+        let address = |source| BindError::Address {
+            address: ingress.listen,
+            source,
+        };
+        let local_addr = socket.local_addr().map_err(address)?;
+        Ok(Self {
+            listener: listener::Listener {
+                socket,
+                handler: Arc::new(handler),
+                opening: Arc::new(opening::Opening {}),
+                patience: pace::Patience {
+                    head: ingress.header_timeout,
+                    body: ingress.body_timeout,
+                    idle: ingress.idle_timeout,
+                },
+                max_connections: ingress.max_connections,
+            },
+            local_addr,
+        })
+    }
+
+    /// The bound address, with the port the system chose when 0 was configured.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `stop`; then accepts nothing more, closes idle connections and gives the answers in progress until
+    /// `drain_deadline` has passed.
+    ///
+    /// Cancel safety: dropping the future cuts every connection at once.
+    pub async fn serve(self, stop: CancellationToken, drain_deadline: Duration) -> Drained {
+        self.listener.serve(stop, drain_deadline).await
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let bound = || -> io::Result<TcpListener> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        // A restart must not wait for the sockets of the previous process to leave TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    bound().map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { address },
+        _ => BindError::Address { address, source },
+    })
+}

@@ -1,0 +1,81 @@
+//! What one client may cost, as numbers, and the cap on requests in flight.
+//!
+//! Times and the caps an operator may want to move are configuration; these are not, since nothing that Concur sends
+//! comes near them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Longest request target. Concur's are under 1 KiB, a token that is a JWT makes them 4 KiB; beyond it is 414.
+pub const MAX_TARGET_BYTES: usize = 16 * 1024;
+
+/// Longest request head, request line included; beyond it is 431. Larger than the target by what headers may need.
+pub const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// Most headers of one request; one more is 431. This is hyper's own default, which keeps its table on the stack.
+pub const MAX_HEADERS: usize = 100;
+
+/// Most bytes that wait unparsed per connection. Twice a head, so that a head that is too large is seen as such.
+pub(super) const READ_BUFFER_BYTES: usize = 2 * MAX_HEAD_BYTES;
+
+/// A refused request's body up to this size is read and dropped so that its connection can be used again; a larger
+/// one, one of unknown length, or one that waits for `100 Continue` closes the connection.
+pub(super) const DISCARD_BYTES: u64 = 64 * 1024;
+
+/// How long a refusal waits for such a body. Bodies that small come in the packets of the head.
+pub(super) const DISCARD_TIME: Duration = Duration::from_millis(250);
+
+/// How long a closing connection swallows what its client still sends. Without it the kernel answers those bytes with
+/// a reset, and the reset can overtake the answer.
+pub(super) const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes swallowed at most in that time.
+pub(super) const LINGER_BYTES: usize = 1024 * 1024;
+
+/// How long a connection without a request in progress is left open once the process stops.
+pub(super) const STOPPING_GRACE: Duration = Duration::from_millis(200);
+
+/// Value of `Retry-After` on every 503, in seconds.
+pub(super) const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Counts the requests between head and answer.
+#[derive(Debug, Clone)]
+pub(super) struct InFlight {
+    count: Arc<AtomicUsize>,
+    max: usize,
+}
+
+/// One request's place; given back on drop.
+#[derive(Debug)]
+pub(super) struct Ticket(Arc<AtomicUsize>);
+
+impl InFlight {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            count: Arc::default(),
+            max,
+        }
+    }
+
+    /// A place, unless all are taken.
+    pub(super) fn enter(&self) -> Option<Ticket> {
+        if self.count.fetch_add(1, Ordering::Relaxed) < self.max {
+            Some(Ticket(Arc::clone(&self.count)))
+        } else {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            None
+        }
+    }
+
+    /// Requests that hold a place now.
+    pub(super) fn now(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

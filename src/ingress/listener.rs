@@ -1,0 +1,212 @@
+//! The accept loop: it owns every connection, keeps their number bounded, and ends them in two steps.
+//!
+//! **Too many connections.** Clients that connect and then take their time must not lock out honest ones, so at
+//! `ingress.max_connections` the newcomer is let in and the connection that has waited longest for its client goes
+//! instead: first those whose client never got through authentication. One that is owed an answer is never chosen; if
+//! all are, the newcomer waits in the kernel's queue. Running out of file descriptors is treated the same way.
+//!
+//! **Stopping.** At `stop` no connection is accepted any more, idle ones are closed, and requests in progress get their
+//! answer with `connection: close` until the deadline.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::Accept;
+use super::handler::Handler;
+use super::meters::{Ending, Throttle};
+use super::opening::Opening;
+use super::pace::{Pace, Patience};
+
+/// How long accepting pauses when the system has no more sockets to give.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
+
+/// How an orderly stop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every answer went out.
+    Complete,
+    /// At the deadline this many requests had no answer yet; their connections were cut.
+    Cut {
+        /// Requests between head and answer.
+        answers: usize,
+    },
+}
+
+/// Accepts connections and owns them.
+pub(super) struct Listener<A> {
+    pub(super) socket: TcpListener,
+    pub(super) handler: Arc<Handler<A>>,
+    pub(super) opening: Arc<Opening>,
+    pub(super) patience: Patience,
+    pub(super) max_connections: usize,
+}
+
+struct Member {
+    pace: Arc<Pace>,
+    task: AbortHandle,
+}
+
+/// The connections that are open.
+#[derive(Default)]
+struct Roster {
+    tasks: JoinSet<()>,
+    members: HashMap<Id, Member>,
+}
+
+impl<A: Accept> Listener<A> {
+    /// Serves until `stop`, then until every answer in progress went out or `drain_deadline` has passed.
+    pub(super) async fn serve(self, stop: CancellationToken, drain_deadline: Duration) -> Drained {
+        let mut roster = Roster::default();
+        let origin = Instant::now();
+        let throttle = Throttle::default();
+        loop {
+            self.handler
+                .meters
+                .connections
+                .set(roster.members.len() as f64);
+            self.handler
+                .meters
+                .in_flight
+                .set(self.handler.in_flight.now() as f64);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(id) = roster.reaped() => roster.forget(id),
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        self.make_room(&mut roster).await;
+                        self.open(stream, origin, &mut roster, &stop);
+                    }
+                    Err(failure) if is_of_the_client(&failure) => {}
+                    Err(failure) => {
+                        if let Some(more) = throttle.admit() {
+                            warn!(error = %failure, more, "cannot accept a connection");
+                        }
+                        self.evict(&mut roster);
+                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    }
+                },
+            }
+        }
+        let Self {
+            socket, handler, ..
+        } = self;
+        // Refuses newcomers at once instead of leaving them in the queue.
+        drop(socket);
+        let drained = tokio::time::timeout(drain_deadline, roster.end()).await;
+        handler.meters.connections.set(0.0);
+        match (drained, handler.in_flight.now()) {
+            (Ok(()), _) | (Err(_), 0) => Drained::Complete,
+            (Err(_), answers) => {
+                error!(answers, "answers were still open at the drain deadline");
+                Drained::Cut { answers }
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        stream: TcpStream,
+        origin: Instant,
+        roster: &mut Roster,
+        stop: &CancellationToken,
+    ) {
+        let pace = Arc::new(Pace::new(origin, self.patience));
+        let handler = Arc::clone(&self.handler);
+        let opening = Arc::clone(&self.opening);
+        let connection = {
+            let pace = Arc::clone(&pace);
+            let stop = stop.clone();
+            async move {
+                if let Some(ending) = opening.serve(stream, &handler, pace, stop).await {
+                    handler.meters.ended(ending);
+                }
+            }
+        };
+        let task = roster.tasks.spawn(connection);
+        roster.members.insert(task.id(), Member { pace, task });
+    }
+
+    /// Waits until there is a place for one more.
+    async fn make_room(&self, roster: &mut Roster) {
+        while roster.members.len() >= self.max_connections && !self.evict(roster) {
+            match roster.reaped().await {
+                Some(id) => roster.forget(id),
+                None => return,
+            }
+        }
+    }
+
+    fn evict(&self, roster: &mut Roster) -> bool {
+        let evicted = roster.evict();
+        if evicted {
+            self.handler.meters.ended(Ending::Evicted);
+        }
+        evicted
+    }
+}
+
+impl Roster {
+    /// The next connection that ended; `None` when there is none to wait for.
+    ///
+    /// Cancel safe.
+    async fn reaped(&mut self) -> Option<Id> {
+        match self.tasks.join_next_with_id().await? {
+            Ok((id, ())) => Some(id),
+            Err(ended) => Some(ended.id()),
+        }
+    }
+
+    fn forget(&mut self, id: Id) {
+        self.members.remove(&id);
+    }
+
+    /// Ends the connection that deserves it most; `false` when the bridge owes an answer to all.
+    fn evict(&mut self) -> bool {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.forget(ended.map_or_else(|failed| failed.id(), |(id, ())| id));
+        }
+        let mut candidates: Vec<_> = self
+            .members
+            .iter()
+            .filter_map(|(id, member)| Some((member.pace.standing()?, *id)))
+            .collect();
+        candidates.sort_unstable_by_key(|(standing, _)| *standing);
+        for (_, id) in candidates {
+            if self
+                .members
+                .get(&id)
+                .is_some_and(|member| member.pace.evict())
+            {
+                if let Some(member) = self.members.remove(&id) {
+                    member.task.abort();
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Waits for all connections to end by themselves.
+    async fn end(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Failures that concern one connection that went before it was accepted.
+fn is_of_the_client(failure: &io::Error) -> bool {
+    matches!(
+        failure.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

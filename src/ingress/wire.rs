@@ -1,0 +1,122 @@
+//! The byte stream under hyper: it notices when a head begins, and puts our words where hyper would use its own.
+//!
+//! Hyper answers what it cannot parse by itself, with 400, 414 or 431 and no body. Those are the only answers with
+//! `content-length: 0` on these connections, so they can be told apart and are replaced by a problem document before
+//! they leave. Hyper says 431 also when the request line alone filled its buffer; that is a 414, and the wire
+//! knows, because it has seen no line end yet.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::answer;
+use super::meters::Refusals;
+use super::pace::{Pace, Phase};
+use super::refused::Cause;
+
+/// One connection's stream, TLS already undone.
+pub(super) struct Wire<T> {
+    stream: T,
+    pace: Arc<Pace>,
+    refusals: Arc<Refusals>,
+    line_ended: bool,
+    replacement: Bytes,
+}
+
+impl<T> Wire<T> {
+    pub(super) fn new(stream: T, pace: Arc<Pace>, refusals: Arc<Refusals>) -> Self {
+        Self {
+            stream,
+            pace,
+            refusals,
+            line_ended: false,
+            replacement: Bytes::new(),
+        }
+    }
+
+    /// The cause of an answer that hyper made by itself; `None` for one of ours.
+    fn automatic(&self, wire: &[u8]) -> Option<Cause> {
+        let status = wire.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+        let cause = match status {
+            b"400" => Cause::BadHttp,
+            b"414" => Cause::TargetTooLong,
+            b"431" if self.line_ended => Cause::HeadTooLarge,
+            b"431" => Cause::TargetTooLong,
+            _ => return None,
+        };
+        let empty = b"\r\ncontent-length: 0\r\n";
+        wire.windows(empty.len())
+            .any(|window| window == empty)
+            .then_some(cause)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Wire<T> {
+    fn poll_replacement(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.replacement.has_remaining() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.replacement))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.replacement.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let read = &buffer.filled()[before..];
+        if read.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.pace.phase() {
+            Phase::Idle => {
+                if !self.pace.enter(Phase::Head) {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                }
+                self.line_ended = read.contains(&b'\n');
+            }
+            Phase::Head if !self.line_ended => self.line_ended = read.contains(&b'\n'),
+            Phase::Head | Phase::Body | Phase::Answer | Phase::Evicted => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_replacement(cx))?;
+        if let Some(cause) = self.automatic(bytes) {
+            self.refusals.count(cause);
+            self.pace.leave_unread();
+            self.replacement = answer::on_the_wire(cause);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_replacement(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_replacement(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

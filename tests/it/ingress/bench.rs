@@ -1,0 +1,290 @@
+//! A listener on a free port, a fake acceptor behind it, and a client that sees bytes.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use concur_bridge::accept::{Accepted, Refusal};
+use concur_bridge::config::{
+    AcknowledgeAfter, Auth, Guard, Ingress as IngressConfig, SignatureMode,
+};
+use concur_bridge::ingress::{Accept, Drained, Ingress};
+use concur_bridge::postback::Postback;
+use concur_bridge::reload::Reloader;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// More than anything here takes; reaching it is a failure.
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+
+type Script = Arc<dyn Fn(&Postback) -> Result<Accepted, Refusal> + Send + Sync>;
+
+/// Accepts as scripted, remembers what it saw, and holds answers back while told to.
+#[derive(Clone)]
+pub(super) struct FakeAcceptor {
+    script: Script,
+    seen: Arc<Mutex<Vec<Postback>>>,
+    open: Arc<Semaphore>,
+}
+
+impl Accept for FakeAcceptor {
+    async fn accept(&self, postback: Postback) -> Result<Accepted, Refusal> {
+        let answer = (self.script)(&postback);
+        self.seen.lock().unwrap().push(postback);
+        let _held = self.open.acquire().await.unwrap();
+        answer
+    }
+}
+
+/// A running listener.
+pub(super) struct Bench {
+    pub(super) address: SocketAddr,
+    seen: Arc<Mutex<Vec<Postback>>>,
+    open: Arc<Semaphore>,
+    pub(super) reloader: Reloader,
+    stop: CancellationToken,
+    served: JoinHandle<Drained>,
+}
+
+/// How a listener is set up; [`Setup::start`] starts it.
+pub(super) struct Setup {
+    pub(super) ingress: IngressConfig,
+    pub(super) auth: Auth,
+    pub(super) script: Script,
+    pub(super) held: bool,
+    pub(super) drain_deadline: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            ingress: ingress_config(),
+            auth: auth_config(),
+            script: Arc::new(|_| Ok(Accepted { id: "id-1".into() })),
+            held: false,
+            drain_deadline: DEADLINE,
+        }
+    }
+}
+
+impl Setup {
+    pub(super) fn script(
+        mut self,
+        script: impl Fn(&Postback) -> Result<Accepted, Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        self.script = Arc::new(script);
+        self
+    }
+
+    pub(super) fn start(self) -> Bench {
+        let seen = Arc::default();
+        let open = Arc::new(Semaphore::new(if self.held {
+            0
+        } else {
+            Semaphore::MAX_PERMITS
+        }));
+        let acceptor = FakeAcceptor {
+            script: self.script,
+            seen: Arc::clone(&seen),
+            open: Arc::clone(&open),
+        };
+        let mut reloader = Reloader::default();
+        let ingress = Ingress::bind(&self.ingress, &self.auth, acceptor, &mut reloader).unwrap();
+        let address = ingress.local_addr();
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(ingress.serve(stop.clone(), self.drain_deadline));
+        Bench {
+            address,
+            seen,
+            open,
+            reloader,
+            stop,
+            served,
+        }
+    }
+}
+
+impl Bench {
+    pub(super) fn start() -> Self {
+        Setup::default().start()
+    }
+
+    pub(super) async fn connect(&self) -> Client<TcpStream> {
+        Client::new(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// What reached the acceptor.
+    pub(super) fn seen(&self) -> Vec<Postback> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Lets held answers go.
+    pub(super) fn release(&self) {
+        self.open.add_permits(1_000_000);
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the orderly end.
+    pub(super) async fn ended(self) -> Drained {
+        within(self.served).await.unwrap()
+    }
+}
+
+/// A client that writes and reads bytes.
+pub(super) struct Client<T> {
+    pub(super) stream: T,
+    read: Vec<u8>,
+}
+
+/// One answer, as its bytes say.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
+    pub(super) fn new(stream: T) -> Self {
+        Self {
+            stream,
+            read: Vec::new(),
+        }
+    }
+
+    /// Sends bytes; a peer that closed meanwhile is no failure here.
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = within(self.stream.write_all(bytes.as_ref())).await;
+        let _ = within(self.stream.flush()).await;
+    }
+
+    /// The next answer; `None` when the connection ended without one.
+    pub(super) async fn answer(&mut self) -> Option<Answer> {
+        loop {
+            if let Some(answer) = self.take_answer() {
+                return Some(answer);
+            }
+            let mut chunk = [0; 8192];
+            match within(self.stream.read(&mut chunk)).await {
+                Ok(0) | Err(_) => return None,
+                Ok(read) => self.read.extend_from_slice(&chunk[..read]),
+            }
+        }
+    }
+
+    /// Sends a request and gives its answer.
+    pub(super) async fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Option<Answer> {
+        self.send(bytes).await;
+        self.answer().await
+    }
+
+    /// Whether the server has nothing more to say and closes.
+    pub(super) async fn is_closed(&mut self) -> bool {
+        self.answer().await.is_none()
+    }
+
+    fn take_answer(&mut self) -> Option<Answer> {
+        let end = self
+            .read
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")?
+            + 4;
+        let head = String::from_utf8(self.read[..end].to_vec()).unwrap();
+        let status: u16 = head[9..12].parse().unwrap();
+        let mut answer = Answer {
+            status,
+            head,
+            body: Vec::new(),
+        };
+        let length: usize = match status {
+            100 => 0,
+            _ => answer.header("content-length").unwrap().parse().unwrap(),
+        };
+        if self.read.len() < end + length {
+            return None;
+        }
+        answer.body = self.read[end..end + length].to_vec();
+        self.read.drain(..end + length);
+        Some(answer)
+    }
+}
+
+/// Fails the test when it takes too long.
+pub(super) async fn within<F: Future>(future: F) -> F::Output {
+    timeout(DEADLINE, future)
+        .await
+        .expect("not within the deadline")
+}
+
+/// Waits for a condition.
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
+    within(async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+/// A well-formed fop postback.
+pub(super) fn postback(path: &str) -> Vec<u8> {
+    request(path, "", "")
+}
+
+/// A POST with further header lines (each ended by CRLF) and a body.
+pub(super) fn request(path: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST {path}?type=fop&oauth_token_key=t HTTP/1.1\r\nhost: bridge\r\n{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+pub(super) fn ingress_config() -> IngressConfig {
+    IngressConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        path: "/postback".into(),
+        ess_path: "/ess".into(),
+        max_body_bytes: 256 * 1024,
+        header_timeout: DEADLINE,
+        body_timeout: DEADLINE,
+        idle_timeout: DEADLINE,
+        max_connections: 4096,
+        max_in_flight: 8192,
+        acknowledge_after: AcknowledgeAfter::Journal,
+        kafka_ack_timeout: Duration::from_secs(5),
+        insecure_allow_unauthenticated: false,
+        proxy_protocol: false,
+        tls: None,
+    }
+}
+
+pub(super) fn auth_config() -> Auth {
+    Auth {
+        v1: Guard::default(),
+        ess: Guard::default(),
+        signature: SignatureMode::Off,
+        signature_keys: Vec::new(),
+    }
+}

@@ -1,0 +1,393 @@
+//! Does the publisher keep its promises on a real Kafka?
+
+use std::time::Duration;
+
+use concur_bridge::config::{Delivery, EventsMode};
+use concur_bridge::publish::{Degraded, End, Publisher, Settings};
+use concur_bridge::record::Position;
+
+use crate::support::backlog::{MemoryBacklog, itinerary_of};
+use crate::support::kafka::{
+    Operator, SOON, bootstrap_or_skip, positions_of, read_committed, read_uncommitted, settings,
+};
+use crate::support::wait::{wait_for, wait_until};
+
+/// What the publisher tries again every 10 s is mended within this.
+const AFTER_A_PAUSE: Duration = Duration::from_secs(30);
+
+fn end_of(mut publisher: Publisher, deadline: Duration) -> End {
+    publisher.stop(deadline);
+    outcome(&mut publisher)
+}
+
+fn outcome(publisher: &mut Publisher) -> End {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(async { tokio::time::timeout(SOON, publisher.ended()).await })
+        .expect("the publisher ends")
+}
+
+fn wait_published(publisher: &Publisher, position: Position) {
+    wait_until("everything is published", AFTER_A_PAUSE, || {
+        publisher.status().published() >= position
+    });
+}
+
+fn is_degraded(publisher: &Publisher, code: Degraded) -> bool {
+    publisher
+        .status()
+        .degraded()
+        .iter()
+        .any(|(degraded, _)| *degraded == code)
+}
+
+fn assert_published_once(settings: &Settings, ids: &[String]) {
+    let consumed = read_committed(&settings.kafka.brokers, &settings.topics.itinerary);
+    let expected: Vec<u64> = (1..=ids.len() as u64).collect();
+    assert_eq!(positions_of(&consumed), expected);
+    for message in &consumed {
+        assert_eq!(message.id(), ids[message.position() as usize - 1]);
+    }
+}
+
+#[test]
+fn every_record_is_published_once_over_restarts() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let settings = settings(&bootstrap);
+    let backlog = MemoryBacklog::new();
+    let mut ids = backlog.append_events(0, 300);
+    for round in 1..4 {
+        let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+        ids.extend(backlog.append_events(round * 1_000, 200));
+        if round < 3 {
+            wait_until("something is published", SOON, || {
+                publisher.status().published() > Position(ids.len() as u64 / 2)
+            });
+        } else {
+            wait_published(&publisher, backlog.last());
+        }
+        let end = end_of(publisher, SOON);
+        assert_eq!(
+            end,
+            End::Stopped {
+                transaction_open: false
+            }
+        );
+        // As after a kill: the journal's own mark is lost, Kafka's position is not.
+        backlog.forget_published();
+    }
+    assert_published_once(&settings, &ids);
+}
+
+#[test]
+fn at_least_once_publishes_everything_in_order_without_a_transaction() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let mut settings = settings(&bootstrap);
+    settings.kafka.delivery = Delivery::AtLeastOnce;
+    let backlog = MemoryBacklog::new();
+    let ids = backlog.append_events(0, 500);
+    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    wait_published(&publisher, backlog.last());
+    assert_published_once(&settings, &ids);
+    let topic = &settings.topics.itinerary;
+    assert_eq!(
+        read_uncommitted(&bootstrap, topic).len(),
+        ids.len(),
+        "a transaction would leave markers and nothing more, an aborted one records"
+    );
+    assert!(!Operator::at(&bootstrap).has_topic(&settings.topics.positions));
+    end_of(publisher, SOON);
+    assert_eq!(backlog.published_position(), backlog.last());
+}
+
+#[test]
+fn a_twin_on_a_copied_journal_fences_the_first_and_the_first_ends_with_the_exit_decision() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let settings = settings(&bootstrap);
+    let backlog = MemoryBacklog::new();
+    let ids = backlog.append_events(0, 20);
+    let mut first = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    wait_published(&first, backlog.last());
+    let twins = backlog.copy();
+    let twin = Publisher::spawn(&settings, twins.clone()).unwrap();
+    wait_until("the twin has taken over", SOON, || twin.status().kafka_up());
+    let more = twins.append_events(100, 5);
+    wait_published(&twin, twins.last());
+    backlog.append_events(200, 1);
+    assert_eq!(outcome(&mut first), End::Fenced);
+    assert!(is_degraded(&first, Degraded::Fenced));
+    twins.append_events(300, 1);
+    wait_published(&twin, twins.last());
+    end_of(twin, SOON);
+    let consumed = read_committed(&bootstrap, &settings.topics.itinerary);
+    assert_eq!(
+        positions_of(&consumed),
+        (1..=twins.last().0).collect::<Vec<_>>()
+    );
+    assert!(
+        more.iter()
+            .chain(&ids)
+            .all(|id| consumed.iter().any(|message| message.id() == id))
+    );
+}
+
+#[test]
+fn our_own_transaction_that_the_broker_timed_out_is_no_twin() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let settings = settings(&bootstrap);
+    let backlog = MemoryBacklog::new();
+    let mut ids = backlog.append_events(0, 20);
+    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    wait_published(&publisher, backlog.last());
+    // What the broker does to a transaction that it times out: the epoch moves on.
+    Operator::at(&bootstrap).fence(&settings.transactional_id());
+    ids.extend(backlog.append_events(100, 20));
+    wait_published(&publisher, backlog.last());
+    end_of(publisher, SOON);
+    assert_published_once(&settings, &ids);
+}
+
+#[test]
+fn a_position_that_is_not_this_journals_alarms_skips_nothing_and_renews_the_journal() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let settings = settings(&bootstrap);
+    let replaced = MemoryBacklog::new();
+    replaced.append_events(0, 50);
+    let publisher = Publisher::spawn(&settings, replaced.clone()).unwrap();
+    wait_published(&publisher, replaced.last());
+    end_of(publisher, SOON);
+
+    let backlog = MemoryBacklog::new();
+    let before = backlog.uuid();
+    let ids = backlog.append_events(1_000, 10);
+    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    wait_published(&publisher, backlog.last());
+    assert!(is_degraded(&publisher, Degraded::PositionMismatch));
+    assert_ne!(backlog.uuid(), before);
+    end_of(publisher, SOON);
+    let consumed = read_committed(&bootstrap, &settings.topics.itinerary);
+    assert_eq!(consumed.len(), 60);
+    assert!(
+        ids.iter()
+            .all(|id| consumed.iter().any(|message| message.id() == id))
+    );
+
+    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    wait_until("the next start is in order", SOON, || {
+        publisher.status().kafka_up()
+    });
+    backlog.append_events(2_000, 1);
+    wait_published(&publisher, backlog.last());
+    assert!(!is_degraded(&publisher, Degraded::PositionMismatch));
+    end_of(publisher, SOON);
+}
+
+#[test]
+fn a_deleted_positions_topic_alarms_and_publishing_goes_on_without_a_repeat() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let settings = settings(&bootstrap);
+    let backlog = MemoryBacklog::new();
+    let mut ids = backlog.append_events(0, 50);
+    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    wait_published(&publisher, backlog.last());
+    Operator::at(&bootstrap).delete_topic(&settings.topics.positions);
+    ids.extend(backlog.append_events(100, 50));
+    wait_published(&publisher, backlog.last());
+    assert!(is_degraded(&publisher, Degraded::PositionsLost));
+    end_of(publisher, SOON);
+    assert_published_once(&settings, &ids);
+}
+
+#[test]
+fn a_missing_topic_pauses_publishing_by_name_and_its_creation_resumes_it() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let mut settings = settings(&bootstrap);
+    settings.kafka.create_topics = false;
+    let operator = Operator::at(&bootstrap);
+    let topics = [
+        &settings.topics.itinerary,
+        &settings.topics.fop,
+        &settings.topics.other,
+        &settings.topics.positions,
+    ];
+    for topic in topics {
+        operator.create_topic(topic, &[]);
+    }
+    let backlog = MemoryBacklog::new();
+    let ids = backlog.append_events(0, 10);
+    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    let text = wait_for("the alarm", SOON, || {
+        publisher
+            .status()
+            .degraded()
+            .into_iter()
+            .find(|(degraded, _)| *degraded == Degraded::TopicMissing)
+    })
+    .1;
+    assert!(text.contains(&settings.topics.profile), "{text}");
+    assert!(text.contains(&settings.topics.quarantine), "{text}");
+    operator.create_topic(&settings.topics.profile, &[]);
+    operator.create_topic(&settings.topics.quarantine, &[]);
+    wait_published(&publisher, backlog.last());
+    assert_eq!(publisher.status().degraded(), []);
+    end_of(publisher, SOON);
+    assert_published_once(&settings, &ids);
+}
+
+#[test]
+fn a_record_too_large_for_its_topic_becomes_a_stub_and_is_kept_whole() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    // With compression the size at the broker is known to the broker alone: random-like padding stays large.
+    for codec in ["none", "lz4"] {
+        let mut settings = settings(&bootstrap);
+        let codec = ("compression.type".to_owned(), codec.to_owned());
+        settings.kafka.properties.0.extend([codec]);
+        let limit = [("max.message.bytes", "20000")];
+        Operator::at(&bootstrap).create_topic(&settings.topics.itinerary, &limit);
+        let backlog = MemoryBacklog::new();
+        let mut ids = backlog.append_events(0, 30);
+        let mut oversized = itinerary_of(30, 0);
+        let noise: String = (0..1_500)
+            .map(|_| uuid::Uuid::new_v4().to_string())
+            .collect();
+        oversized.content = format!(r#"{{"source":"/concur/v1/company","data":"{noise}"}}"#).into();
+        ids.push(oversized.id.clone());
+        let culprit = backlog.append(oversized);
+        ids.extend(backlog.append_events(31, 30));
+        let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+        wait_published(&publisher, backlog.last());
+        assert_eq!(backlog.quarantined(), [culprit]);
+        assert_eq!(publisher.status().degraded(), []);
+        end_of(publisher, SOON);
+        assert_published_once(&settings, &ids);
+        let consumed = read_committed(&bootstrap, &settings.topics.itinerary);
+        let stubs: Vec<u64> = consumed
+            .iter()
+            .filter(|message| message.headers["ce_type"] == "com.concur.quarantined")
+            .map(|message| message.position())
+            .collect();
+        assert_eq!(stubs, [culprit.0]);
+    }
+}
+
+#[test]
+fn a_binary_message_has_the_data_as_value_and_attributes_as_headers() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let mut settings = settings(&bootstrap);
+    settings.mode = EventsMode::Binary;
+    let backlog = MemoryBacklog::new();
+    backlog.append_events(3, 1);
+    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    wait_published(&publisher, backlog.last());
+    end_of(publisher, SOON);
+    let consumed = read_committed(&bootstrap, &settings.topics.itinerary);
+    let data: serde_json::Value = serde_json::from_slice(&consumed[0].value).unwrap();
+    assert_eq!(data["tripId"], "trip-3");
+    assert_eq!(consumed[0].key.as_deref(), Some("trip-3"));
+    assert_eq!(consumed[0].headers["content-type"], "application/json");
+    assert_eq!(consumed[0].headers["ce_specversion"], "1.0");
+    assert_eq!(consumed[0].headers["ce_subject"], "trip-3");
+}
+
+#[test]
+fn topics_that_the_bridge_creates_take_the_brokers_time_and_positions_are_compacted() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let settings = settings(&bootstrap);
+    let publisher = Publisher::spawn(&settings, MemoryBacklog::new()).unwrap();
+    wait_until("kafka is up", SOON, || publisher.status().kafka_up());
+    end_of(publisher, SOON);
+    let operator = Operator::at(&bootstrap);
+    let itinerary = operator.topic_settings(&settings.topics.itinerary);
+    assert_eq!(itinerary["message.timestamp.type"], "LogAppendTime");
+    let positions = operator.topic_settings(&settings.topics.positions);
+    assert_eq!(positions["cleanup.policy"], "compact");
+    assert_eq!(operator.partitions(&settings.topics.itinerary), 3);
+    assert_eq!(operator.partitions(&settings.topics.positions), 1);
+}
+
+#[test]
+fn another_cluster_than_the_journals_pauses_publishing() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let settings = settings(&bootstrap);
+    let mut backlog = MemoryBacklog::new();
+    concur_bridge::publish::Backlog::bind_cluster(&mut backlog, "another").unwrap();
+    backlog.append_events(0, 1);
+    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    wait_until("the alarm", SOON, || {
+        is_degraded(&publisher, Degraded::ClusterChanged)
+    });
+    let end = end_of(publisher, SOON);
+    assert_eq!(
+        end,
+        End::Stopped {
+            transaction_open: false
+        }
+    );
+    assert!(!Operator::at(&bootstrap).has_topic(&settings.topics.itinerary));
+}
+
+#[test]
+fn without_kafka_the_publisher_says_why_and_stops_at_once_when_asked() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let backlog = MemoryBacklog::new();
+    backlog.append_events(0, 10);
+    let publisher = Publisher::spawn(&settings(&address), backlog).unwrap();
+    let text = wait_for("the alarm", SOON, || {
+        publisher
+            .status()
+            .degraded()
+            .into_iter()
+            .find(|(degraded, _)| *degraded == Degraded::KafkaDown)
+    })
+    .1;
+    assert!(text.contains("refused"), "{text}");
+    assert!(!publisher.status().kafka_up());
+    let began = std::time::Instant::now();
+    let end = end_of(publisher, SOON);
+    assert_eq!(
+        end,
+        End::Stopped {
+            transaction_open: false
+        }
+    );
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_ends_the_publisher_with_its_error() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let backlog = MemoryBacklog::new();
+    backlog.append_events(0, 1);
+    backlog.fail_reads();
+    let mut publisher = Publisher::spawn(&settings(&bootstrap), backlog).unwrap();
+    let end = outcome(&mut publisher);
+    assert!(matches!(end, End::Backlog(_)), "{end:?}");
+}

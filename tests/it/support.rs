@@ -1,0 +1,6 @@
+//! What the tests share.
+
+pub(crate) mod backlog;
+pub(crate) mod http_file;
+pub(crate) mod kafka;
+pub(crate) mod wait;
