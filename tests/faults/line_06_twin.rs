@@ -10,7 +10,7 @@ use crate::arena::Arena;
 use crate::runner::{Line, anywhere};
 use crate::support::failure::{Doing, Outcome, ensure};
 use crate::support::oracle::Promises;
-use crate::support::sender::{Fate, Load, Sent, Target};
+use crate::support::sender::{Load, Sent, Target};
 use crate::support::wait;
 use crate::trial::{Trial, quantile};
 
@@ -73,13 +73,13 @@ fn run(arena: &Arena) -> Outcome<String> {
             .doing("the old one is to stop");
         fenced.push(start.elapsed());
         // What only the old journal has is for its operator to recover; it must not appear twice.
-        log.extend(stray.finish()?.into_iter().map(unanswered));
+        log.extend(stray.finish()?.into_iter().map(Sent::unanswered));
         let open = |sent: &Sent| sent.at <= stopped && sent.at + sent.took >= stopped;
         log.extend(
             sender
                 .finish()?
                 .into_iter()
-                .map(|sent| if open(&sent) { unanswered(sent) } else { sent }),
+                .map(|sent| if open(&sent) { sent.unanswered() } else { sent }),
         );
         let code = code?;
         ensure(code == 5, || {
@@ -99,13 +99,6 @@ fn run(arena: &Arena) -> Outcome<String> {
         quantile(&fenced, 1.0).as_millis(),
         locked.as_millis(),
     ))
-}
-
-fn unanswered(sent: Sent) -> Sent {
-    Sent {
-        fate: Fate::Unanswered,
-        ..sent
-    }
 }
 
 fn the_second_on_the_same_directory_stops(trial: &Trial) -> Outcome<Duration> {

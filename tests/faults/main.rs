@@ -5,18 +5,22 @@
 use std::process::ExitCode;
 
 mod arena;
+mod kafka_state;
 mod line_01_kill;
+mod line_02_failpoints;
 mod line_03_power_loss;
 mod line_04_disk_errors;
 mod line_06_twin;
 mod line_07_replies;
 mod line_08_kafka_down;
 mod line_09_brokers;
+mod line_11_permanent;
 mod line_12_disk_full;
 mod line_13_byte_limit;
 mod line_14_slow_disk;
 mod line_15_overload;
 mod line_16_sigterm;
+mod replicas;
 mod runner;
 mod soak;
 mod stateless;
@@ -28,12 +32,14 @@ use runner::{Line, Options};
 /// In the order of the matrix.
 const LINES: &[Line] = &[
     line_01_kill::LINE,
+    line_02_failpoints::LINE,
     line_03_power_loss::LINE,
     line_04_disk_errors::LINE,
     line_06_twin::LINE,
     line_07_replies::LINE,
     line_08_kafka_down::LINE,
     line_09_brokers::LINE,
+    line_11_permanent::LINE,
     line_12_disk_full::LINE,
     line_13_byte_limit::LINE,
     line_14_slow_disk::LINE,
@@ -41,6 +47,8 @@ const LINES: &[Line] = &[
     line_16_sigterm::LINE,
     soak::LINE,
     stateless::LINE,
+    replicas::LINE,
+    kafka_state::LINE,
 ];
 
 fn main() -> ExitCode {

@@ -274,7 +274,8 @@ impl Bridge {
     }
 }
 
-fn parse_ready(line: &Value, after: Duration) -> Outcome<Ready> {
+/// Reads a `ready` line.
+pub fn parse_ready(line: &Value, after: Duration) -> Outcome<Ready> {
     let address = |name: &str| -> Outcome<SocketAddr> {
         let text = line
             .get(name)

@@ -46,6 +46,8 @@ pub struct Verdict {
     pub accepted: usize,
     /// Events read.
     pub read: usize,
+    /// Quarantined requests, and stubs of records that Kafka refused, by topic and reason.
+    pub quarantined: BTreeMap<(String, String), usize>,
     /// Answered 2xx and never read.
     pub lost: Vec<Tag>,
     /// Read more than once.
@@ -118,7 +120,10 @@ pub fn judge(sent: &[Sent], read: &[Observed], promises: Promises) -> Verdict {
                 .map(|fault| format!("{:?}: {fault}", event.place)),
         );
         let Some(tag) = event.tag else {
-            if event.quarantined.is_none() {
+            if let Some(reason) = &event.quarantined {
+                let place = (event.place.0.clone(), reason.clone());
+                *verdict.quarantined.entry(place).or_default() += 1;
+            } else {
                 verdict.phantom.push(format!("{:?}", event.place));
             }
             continue;

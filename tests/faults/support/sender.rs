@@ -61,6 +61,16 @@ pub struct Sent {
     pub took: Duration,
 }
 
+impl Sent {
+    /// The same, as if no answer had come: for what a line excuses from being read.
+    pub fn unanswered(self) -> Self {
+        Self {
+            fate: Fate::Unanswered,
+            ..self
+        }
+    }
+}
+
 /// How to send.
 #[derive(Clone)]
 pub struct Load {
