@@ -9,8 +9,10 @@
 mod api;
 mod guard;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
@@ -20,14 +22,28 @@ use axum::{Extension, Router};
 use base64::Engine;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
-pub use guard::Guard;
+pub use guard::{AdminTokens, Guard};
 
 use crate::health::Health;
-use crate::quarantine::Quarantine;
-use crate::shutdown::Shutdown;
+
+/// Operators, probes and scrapers at a time.
+const MAX_CONNECTIONS: usize = 256;
+
+/// From the first byte to the end of a request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After which a connection is closed, whatever it does.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Between two attempts to accept when the process is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the admin port shows.
 #[derive(Clone)]
@@ -38,18 +54,35 @@ pub struct Console {
     pub health: Health,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
-    /// The quarantined requests; `None` in the stateless mode, which keeps them in Kafka only.
-    pub quarantine: Option<Quarantine>,
 }
 
 impl Console {
-    /// Answers on this listener until the shutdown's drain is over; probes are asked to the end.
-    ///
-    /// # Errors
-    /// The listener failed.
-    pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> std::io::Result<()> {
-        let _ = shutdown;
-        axum::serve(listener, self.router()).await
+    /// Answers on this listener until the process ends: probes are asked to the last moment.
+    pub async fn serve(self, listener: TcpListener) -> Infallible {
+        let router = self.router();
+        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let (stream, _) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "the admin port cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // A newcomer beyond the cap is closed at once: a probe that comes again is better than one that hangs.
+            let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
+            let service = TowerToHyperService::new(router.clone());
+            tokio::spawn(async move {
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEADER_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), service);
+                // How a client leaves is its own affair.
+                let _ = tokio::time::timeout(CONNECTION_LIFETIME, connection).await;
+                drop(place);
+            });
+        }
     }
 
     /// Binds the admin address.

@@ -21,6 +21,7 @@ mod answer;
 mod auth;
 mod body;
 mod connection;
+mod expiry;
 mod exposure;
 mod handler;
 mod head;
@@ -29,8 +30,12 @@ mod listener;
 mod meters;
 mod opening;
 mod pace;
+#[doc(hidden)]
+pub mod proxy_protocol;
 mod refused;
-mod signature;
+#[doc(hidden)]
+pub mod signature;
+mod tls;
 mod wire;
 
 use std::future::Future;
@@ -122,11 +127,22 @@ impl<A: Accept> Ingress<A> {
         let handler = handler::Handler {
             acceptor,
             routes,
-            signatures: signature::Signatures,
+            signatures: signature::Signatures::new(auth, reloader)?,
             max_body_bytes: ingress.max_body_bytes,
             in_flight: limits::InFlight::new(ingress.max_in_flight),
             meters: meters::Meters::new(),
             refusals: Arc::new(meters::Refusals::new()),
+        };
+        let proxies = [&auth.v1, &auth.ess].map(|guard| guard.trusted_proxies.clone());
+        let opening = opening::Opening {
+            proxies: ingress.proxy_protocol.then(|| proxies.concat()),
+            tls: ingress
+                .tls
+                .as_ref()
+                .map(|tls| tls::TlsOpening::new(tls, reloader))
+                .transpose()?,
+            handshakes: limits::InFlight::new(limits::MAX_HANDSHAKES),
+            time: ingress.header_timeout,
         };
         let socket = listen(ingress.listen)?;
         let address = |source| BindError::Address {
@@ -138,7 +154,7 @@ impl<A: Accept> Ingress<A> {
             listener: listener::Listener {
                 socket,
                 handler: Arc::new(handler),
-                opening: Arc::new(opening::Opening {}),
+                opening: Arc::new(opening),
                 patience: pace::Patience {
                     head: ingress.header_timeout,
                     body: ingress.body_timeout,
@@ -160,7 +176,12 @@ impl<A: Accept> Ingress<A> {
     ///
     /// Cancel safety: dropping the future cuts every connection at once.
     pub async fn serve(self, stop: CancellationToken, drain_deadline: Duration) -> Drained {
-        self.listener.serve(stop, drain_deadline).await
+        let mut expiries = self.listener.opening.expiries();
+        expiries.extend(self.listener.handler.signatures.expiry());
+        tokio::select! {
+            drained = self.listener.serve(stop, drain_deadline) => drained,
+            never = expiry::remind_daily(expiries) => match never {},
+        }
     }
 }
 

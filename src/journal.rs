@@ -15,9 +15,58 @@
 //!
 //! **Left to others.** What a record means, and its sealing ([`record`](crate::record), [`seal`](crate::seal)).
 
+//!
+//! **Layout.** [`queue`] between handlers and [`writer`], which applies a [`batch`], then marks ([`mark`]), answers
+//! ([`answer`]) and at times checkpoints ([`checkpoint`]). [`open`] and [`recovery`] come before it, [`limits`],
+//! [`retention`], [`quarantine`] and [`deliveries`] are its rules, [`reader`] and [`backlog`] what the publisher sees,
+//! [`verify`] runs in the background. [`schema`] and [`record_codec`] are the format. `docs` for operators name the same
+//! files: `journal.db`, `journal.db-wal`, `journal.mark`, `journal.lock`.
+
+mod answer;
+mod backlog;
+mod batch;
+mod checkpoint;
+mod deliveries;
+mod fatal;
+mod limits;
+mod mark;
+mod open;
+mod quarantine;
+mod queue;
+mod reader;
+pub mod record_codec;
+mod recovery;
+mod retention;
+mod schema;
+mod shared;
+mod start;
+mod status;
+mod verify;
+mod writer;
+
 use std::sync::Arc;
 
-use crate::record::{Placed, Position, Record};
+use jiff::Timestamp;
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+pub use backlog::PublisherBacklog;
+pub use fatal::{Damage, Fatal, FatalHook};
+pub use open::{OpenError, Options};
+pub use quarantine::{Entry as QuarantineEntry, KEPT_FOR as QUARANTINE_KEPT_FOR};
+pub use start::host_name;
+pub use status::{Refusal, Status};
+
+use self::queue::{Encoded, Job, Quarantined, Reply};
+use self::shared::Shared;
+use crate::event::EventType;
+use crate::publish::backlog::BacklogError;
+use crate::record::{Position, Record};
+
+/// The version of SQLite that is linked in.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
 
 /// What an append led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,14 +127,38 @@ pub enum FullCause {
     MinFree,
 }
 
-/// A handle on the open journal. Cheap to clone; the writer thread ends when the journal is closed.
+/// A handle on the open journal. Cheap to clone; the writer thread ends when the journal is closed or the last handle
+/// is gone.
 #[derive(Clone)]
 pub struct Journal {
-    #[expect(dead_code, reason = "the writer arrives with the journal's own branch")]
-    inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+    }
 }
 
 impl Journal {
+    /// Opens the journal in a directory, or makes one: on `Ok` all that was ever acknowledged is durable in the database
+    /// itself, and the writer runs. Blocks, for about as long as it takes to read 10,000 records.
+    ///
+    /// # Errors
+    /// Each [`OpenError`] is an exit code. Nothing in the directory was changed but `journal.lock`, except when writing
+    /// failed.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let (shared, ended) = start::start(options)?;
+        Ok(Self {
+            inner: Arc::new(Inner { shared, ended }),
+        })
+    }
+
     /// Makes a record durable.
     ///
     /// On `Ok(Durable)` the fsync that covers the record has returned. On `Err` nothing was written.
@@ -95,10 +168,135 @@ impl Journal {
         record: Record,
         claim: Option<Claim>,
     ) -> Result<Appended, AppendError> {
-        let _ = (record, claim);
-        Err(AppendError::Closing)
+        let record = encoded(&record);
+        self.ask(|reply| Job::Append {
+            record,
+            claim,
+            reply,
+        })
+        .await
+    }
+
+    /// Makes the record that a quarantined request became durable, and drops that request: both or neither. `None`: the
+    /// request is not there any more, and nothing was written.
+    pub async fn requeue(
+        &self,
+        quarantined: Position,
+        record: Record,
+    ) -> Result<Option<Position>, AppendError> {
+        let record = encoded(&record);
+        self.ask(|reply| Job::Requeue {
+            record,
+            quarantined,
+            reply,
+        })
+        .await
+    }
+
+    /// Drops the body of a quarantined request, durably. False: it is not there any more.
+    pub async fn discard(&self, quarantined: Position) -> Result<bool, AppendError> {
+        self.ask(|reply| Job::Discard { quarantined, reply }).await
+    }
+
+    /// The backlog for the publisher's thread. One per publisher.
+    ///
+    /// # Errors
+    /// The database cannot be opened once more.
+    pub fn backlog(&self) -> Result<PublisherBacklog, BacklogError> {
+        PublisherBacklog::open(self.inner.shared.clone())
+    }
+
+    /// Identity of this replica.
+    pub fn instance(&self) -> &str {
+        &self.inner.shared.instance
+    }
+
+    /// The UUID for new records.
+    pub fn uuid(&self) -> Uuid {
+        self.inner.shared.uuid()
+    }
+
+    /// How far the journal has got, and whether it accepts. Touches no disk.
+    pub fn status(&self) -> Status {
+        let shared = &self.inner.shared;
+        let progress = shared.progress.get();
+        let refusal = if shared.poison.cause().is_some() {
+            Some(Refusal::Failed)
+        } else if !shared.queue.is_open() {
+            Some(Refusal::Closing)
+        } else {
+            shared.limits.refusal(0).map(Refusal::Full)
+        };
+        Status {
+            durable: progress.durable,
+            first: progress.first,
+            published: progress.published,
+            backlog_records: progress.durable.0.saturating_sub(progress.published.0),
+            backlog_bytes: progress
+                .durable_end_bytes
+                .saturating_sub(progress.published_end_bytes),
+            oldest_unpublished: progress
+                .oldest_unpublished_ms
+                .and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+            used_bytes: shared.limits.used_bytes(),
+            free_bytes: shared.limits.free_bytes(),
+            quarantine_bytes: progress.quarantine_bytes,
+            refusal,
+        }
+    }
+
+    /// Accepts nothing more, makes durable and answers what waits, saves the published mark and ends the writer.
+    /// Cancel safety: closing goes on when the future is dropped.
+    pub async fn close(&self) {
+        self.inner.shared.queue.close();
+        let mut ended = self.inner.ended.clone();
+        // An error means that the writer is gone, which is what is waited for.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, AppendError> {
+        let shared = &self.inner.shared;
+        let (reply, answer) = oneshot::channel();
+        shared.queue.push(job(reply), |reserved_bytes| {
+            match shared.limits.refusal(reserved_bytes) {
+                Some(cause) => Err(AppendError::Full(cause)),
+                None => Ok(()),
+            }
+        })?;
+        answer.await.unwrap_or_else(|_| {
+            Err(shared
+                .poison
+                .cause()
+                .map_or(AppendError::Closing, shared::poisoned))
+        })
     }
 }
 
-/// Stored records with their places, as the publisher reads them.
-pub type Batch = Vec<Placed>;
+/// Encodes on the caller's thread, so that the writer only binds bytes. A quarantined request is split: the row of
+/// `records` says everything but the content.
+fn encoded(record: &Record) -> Encoded {
+    let received_ms = record.received_at.as_millisecond();
+    let (payload, quarantined) = match (&record.kind, &record.quarantine) {
+        (EventType::Quarantined, Some(facts)) => {
+            let row = Record {
+                content: bytes::Bytes::new(),
+                ..record.clone()
+            };
+            let quarantined = Quarantined {
+                id: record.id.clone(),
+                reason: facts.reason.clone(),
+                received_ms,
+                payload: record_codec::encode(record),
+            };
+            (record_codec::encode(&row), Some(quarantined))
+        }
+        _ => (record_codec::encode(record), None),
+    };
+    Encoded {
+        id: record.id.clone(),
+        received_ms,
+        crc: record_codec::crc_of_bytes(&payload),
+        payload,
+        quarantined,
+    }
+}

@@ -5,9 +5,14 @@
 //! Kafka once [`publish`] sent it. The answer goes out between the last two, when the [`journal`] made it durable.
 
 pub mod accept;
+pub mod app;
+pub mod cli;
 pub mod config;
+pub mod console;
 pub mod event;
 pub mod exit;
+pub mod failpoint;
+pub mod health;
 pub mod ingress;
 pub mod journal;
 pub mod normalise;
@@ -19,3 +24,4 @@ pub mod schema;
 pub mod seal;
 pub mod secret;
 pub mod shutdown;
+pub mod telemetry;

@@ -136,8 +136,8 @@ impl Reloader {
         let file = path.to_owned();
         self.watch(what, &[path.to_owned()], move || {
             let text = read(what, &file)?;
-            let text =
-                std::str::from_utf8(&text).map_err(|_| error_in(what, &file, "it is not UTF-8"))?;
+            let text = std::str::from_utf8(&text)
+                .map_err(|_| error_in(what, &file, "it is not UTF-8"))?;
             parse(text).map_err(|reason| error_in(what, &file, reason))
         })
     }

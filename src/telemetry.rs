@@ -49,14 +49,10 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     let info = [
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("librdkafka", crate::publish::librdkafka_version()),
-        ("sqlite", rusqlite_version()),
+        ("sqlite", crate::journal::sqlite_version().to_owned()),
     ];
     metrics::gauge!("concur_bridge_build_info", &info[..]).set(1.0);
     Ok(handle)
-}
-
-fn rusqlite_version() -> String {
-    crate::journal::sqlite_version().to_owned()
 }
 
 /// What the metrics of more than one stage mean; a stage describes its own where it makes them.

@@ -5,46 +5,55 @@
 //! post a form to it. Beyond loopback everything but probes and metrics needs the bearer token.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
 use http::{Method, StatusCode};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::reload::Live;
+
 /// The rules of one admin listener.
 #[derive(Clone)]
 pub struct Guard {
     hosts: Arc<[String]>,
     loopback: bool,
-    tokens: Arc<RwLock<Option<Tokens>>>,
+    tokens: Option<Live<AdminTokens>>,
 }
 
-/// The bearer tokens in force.
-type Tokens = Arc<[Zeroizing<String>]>;
+/// The bearer tokens of `admin.token_file`, one a line.
+pub struct AdminTokens(Vec<Zeroizing<String>>);
+
+impl AdminTokens {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// There is no token in it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let tokens: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
+        if tokens.is_empty() { Err("it holds no token".to_owned()) } else { Ok(Self(tokens)) }
+    }
+
+    /// Whether the given one is among them, in the same time wherever it is.
+    fn contain(&self, given: &[u8]) -> bool {
+        let found = |found, token: &Zeroizing<String>| found | token.as_bytes().ct_eq(given);
+        self.0.iter().fold(subtle::Choice::from(0), found).into()
+    }
+}
 
 /// Paths that probes and scrapers ask without a token.
 const OPEN: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 impl Guard {
-    /// Rules for a listener on this address. `token_file` is the text of `admin.token_file`, one token a line.
-    pub fn new(listen: SocketAddr, hosts: &[String], token_file: Option<&str>) -> Self {
-        let guard = Self {
+    /// Rules for a listener on this address.
+    pub fn new(listen: SocketAddr, hosts: &[String], tokens: Option<Live<AdminTokens>>) -> Self {
+        Self {
             hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             loopback: listen.ip().is_loopback(),
-            tokens: Arc::default(),
-        };
-        guard.set_tokens(token_file);
-        guard
-    }
-
-    /// Puts other tokens in force.
-    pub fn set_tokens(&self, token_file: Option<&str>) {
-        let tokens = token_file.map(|text| {
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-            lines.map(|line| Zeroizing::new(line.to_owned())).collect()
-        });
-        *self.tokens.write().unwrap_or_else(std::sync::PoisonError::into_inner) = tokens;
+            tokens,
+        }
     }
 
     /// Whether the request may go on; otherwise the status it is refused with.
@@ -81,8 +90,7 @@ impl Guard {
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), StatusCode> {
-        let tokens = self.tokens.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let Some(tokens) = tokens else {
+        let Some(tokens) = &self.tokens else {
             return if self.loopback { Ok(()) } else { Err(StatusCode::FORBIDDEN) };
         };
         let given = headers
@@ -91,8 +99,7 @@ impl Guard {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
             .map(|(_, token)| token)
             .ok_or(StatusCode::UNAUTHORIZED)?;
-        let found = tokens.iter().fold(subtle::Choice::from(0), |found, token| found | token.as_bytes().ct_eq(given));
-        if found.into() { Ok(()) } else { Err(StatusCode::UNAUTHORIZED) }
+        if tokens.get().contain(given) { Ok(()) } else { Err(StatusCode::UNAUTHORIZED) }
     }
 }
 
@@ -117,7 +124,8 @@ mod tests {
     }
 
     fn guard(listen: &str, token: Option<&str>) -> Guard {
-        Guard::new(listen.parse().unwrap(), &["Bridge.internal".to_owned()], token)
+        let tokens = token.map(|text| Live::fixed(AdminTokens::parse(text).unwrap()));
+        Guard::new(listen.parse().unwrap(), &["Bridge.internal".to_owned()], tokens)
     }
 
     #[test]

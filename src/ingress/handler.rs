@@ -18,7 +18,6 @@ use http::{HeaderMap, Request, header};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 
-use super::Accept;
 use super::answer::{self, Answer};
 use super::auth::Peer;
 use super::body::{self, BodyError};
@@ -28,6 +27,7 @@ use super::meters::{Ending, Meters, Refusals};
 use super::pace::{Pace, Phase};
 use super::refused::{Cause, Refused};
 use super::signature::Signatures;
+use super::Accept;
 use crate::postback::{Dialect, Postback};
 
 /// What all requests share.
@@ -126,13 +126,12 @@ impl<A: Accept> Caller<A> {
     /// Every check that needs only the head.
     fn admit(&self, parts: &Parts, incoming: &Incoming) -> Result<Admitted<'_>, Denied> {
         let handler = &*self.handler;
-        let (route, rest) =
-            head::route(&handler.routes, &parts.method, &parts.uri).map_err(|(cause, route)| {
-                Denied {
-                    refused: cause.into(),
-                    route,
-                }
-            })?;
+        let (route, rest) = head::route(&handler.routes, &parts.method, &parts.uri).map_err(
+            |(cause, route)| Denied {
+                refused: cause.into(),
+                route,
+            },
+        )?;
         let deny = |cause: Cause| Denied {
             refused: cause.into(),
             route: Some(route.dialect),

@@ -1,4 +1,4 @@
-//! What one client may cost, as numbers, and the cap on requests in flight.
+//! What one client may cost, as numbers, and the cap on what is in progress.
 //!
 //! Times and the caps an operator may want to move are configuration; these are not, since nothing that Concur sends
 //! comes near them.
@@ -36,17 +36,20 @@ pub(super) const LINGER_BYTES: usize = 1024 * 1024;
 /// How long a connection without a request in progress is left open once the process stops.
 pub(super) const STOPPING_GRACE: Duration = Duration::from_millis(200);
 
+/// TLS handshakes in progress at a time; the slowest connection goes for one more.
+pub(super) const MAX_HANDSHAKES: usize = 512;
+
 /// Value of `Retry-After` on every 503, in seconds.
 pub(super) const RETRY_AFTER_SECONDS: &str = "5";
 
-/// Counts the requests between head and answer.
+/// Counts what is in progress and caps it: requests between head and answer, TLS handshakes.
 #[derive(Debug, Clone)]
 pub(super) struct InFlight {
     count: Arc<AtomicUsize>,
     max: usize,
 }
 
-/// One request's place; given back on drop.
+/// One place; given back on drop.
 #[derive(Debug)]
 pub(super) struct Ticket(Arc<AtomicUsize>);
 
@@ -68,7 +71,12 @@ impl InFlight {
         }
     }
 
-    /// Requests that hold a place now.
+    /// Whether all places are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.now() >= self.max
+    }
+
+    /// How many hold a place now.
     pub(super) fn now(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

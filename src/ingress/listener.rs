@@ -27,6 +27,9 @@ use super::pace::{Pace, Patience};
 /// How long accepting pauses when the system has no more sockets to give.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a newcomer's wait for a place looks for a connection that is no longer owed an answer.
+const CROWDED_PAUSE: Duration = Duration::from_millis(5);
+
 /// How an orderly stop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
@@ -49,6 +52,8 @@ pub(super) struct Listener<A> {
 }
 
 struct Member {
+    /// Counts up: of two that wait equally long, the older goes.
+    number: u64,
     pace: Arc<Pace>,
     task: AbortHandle,
 }
@@ -58,6 +63,7 @@ struct Member {
 struct Roster {
     tasks: JoinSet<()>,
     members: HashMap<Id, Member>,
+    admitted: u64,
 }
 
 impl<A: Accept> Listener<A> {
@@ -67,10 +73,7 @@ impl<A: Accept> Listener<A> {
         let origin = Instant::now();
         let throttle = Throttle::default();
         loop {
-            self.handler
-                .meters
-                .connections
-                .set(roster.members.len() as f64);
+            self.handler.meters.connections.set(roster.members.len() as f64);
             self.handler
                 .meters
                 .in_flight
@@ -81,7 +84,10 @@ impl<A: Accept> Listener<A> {
                 Some(id) = roster.reaped() => roster.forget(id),
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, _)) => {
-                        self.make_room(&mut roster).await;
+                        tokio::select! {
+                            () = stop.cancelled() => break,
+                            () = self.make_room(&mut roster) => {}
+                        }
                         self.open(stream, origin, &mut roster, &stop);
                     }
                     Err(failure) if is_of_the_client(&failure) => {}
@@ -131,15 +137,21 @@ impl<A: Accept> Listener<A> {
             }
         };
         let task = roster.tasks.spawn(connection);
-        roster.members.insert(task.id(), Member { pace, task });
+        roster.admitted += 1;
+        let number = roster.admitted;
+        roster.members.insert(task.id(), Member { number, pace, task });
     }
 
     /// Waits until there is a place for one more.
+    ///
+    /// Cancel safe.
     async fn make_room(&self, roster: &mut Roster) {
+        if self.opening.is_crowded() {
+            self.evict(roster);
+        }
         while roster.members.len() >= self.max_connections && !self.evict(roster) {
-            match roster.reaped().await {
-                Some(id) => roster.forget(id),
-                None => return,
+            if let Ok(Some(id)) = tokio::time::timeout(CROWDED_PAUSE, roster.reaped()).await {
+                roster.forget(id);
             }
         }
     }
@@ -173,25 +185,25 @@ impl Roster {
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.forget(ended.map_or_else(|failed| failed.id(), |(id, ())| id));
         }
-        let mut candidates: Vec<_> = self
-            .members
-            .iter()
-            .filter_map(|(id, member)| Some((member.pace.standing()?, *id)))
-            .collect();
-        candidates.sort_unstable_by_key(|(standing, _)| *standing);
-        for (_, id) in candidates {
-            if self
-                .members
-                .get(&id)
-                .is_some_and(|member| member.pace.evict())
-            {
-                if let Some(member) = self.members.remove(&id) {
-                    member.task.abort();
-                }
+        while let Some(id) = self.slowest() {
+            let Some(member) = self.members.get(&id) else {
+                return false;
+            };
+            if member.pace.evict() {
+                member.task.abort();
+                self.members.remove(&id);
                 return true;
             }
         }
         false
+    }
+
+    fn slowest(&self) -> Option<Id> {
+        self.members
+            .iter()
+            .filter_map(|(id, member)| Some(((member.pace.standing()?, member.number), *id)))
+            .min_by_key(|(standing, _)| *standing)
+            .map(|(_, id)| id)
     }
 
     /// Waits for all connections to end by themselves.

@@ -1,25 +1,43 @@
-//! What a connection begins with, before HTTP: nothing yet.
+//! What a connection begins with, before HTTP: the PROXY header, then the TLS handshake, each when configured.
+//!
+//! Both together must be done within `ingress.header_timeout`. How many handshakes are in progress is counted, so that
+//! the accept loop can let the slowest go when there are too many: a handshake is the most work that a client can ask
+//! for before anything is known about it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Accept;
-use super::auth::Peer;
+use super::auth::{Peer, network};
 use super::connection;
+use super::expiry::Expiry;
 use super::handler::{Caller, Handler};
+use super::limits::InFlight;
 use super::meters::Ending;
 use super::pace::Pace;
+use super::proxy_protocol;
+use super::tls::TlsOpening;
 
 /// How connections open.
-pub(super) struct Opening {}
+pub(super) struct Opening {
+    /// The proxies whose header is believed; `None`: connections have no PROXY header.
+    pub(super) proxies: Option<Vec<IpNet>>,
+    pub(super) tls: Option<TlsOpening>,
+    pub(super) handshakes: InFlight,
+    pub(super) time: Duration,
+}
 
 impl Opening {
     /// Serves one connection to its end. Returns why it ended, when that was early.
     pub(super) async fn serve<A: Accept>(
         &self,
-        stream: TcpStream,
+        mut stream: TcpStream,
         handler: &Arc<Handler<A>>,
         pace: Arc<Pace>,
         stop: CancellationToken,
@@ -27,15 +45,69 @@ impl Opening {
         // Answers are small and whole: never wait for more to fill a packet.
         stream.set_nodelay(true).ok()?;
         let socket = stream.peer_addr().ok()?.ip();
-        let caller = Caller {
-            handler: Arc::clone(handler),
-            pace,
-            peer: Peer {
-                socket,
-                proxied: None,
+        let proxied = match &self.proxies {
+            None => None,
+            Some(proxies) => match self.proxied(&mut stream, socket, proxies, &stop).await {
+                Ok(proxied) => proxied,
+                Err(ending) => return Some(ending),
             },
-            named: true,
         };
-        connection::serve(stream, Arc::new(caller), stop).await
+        let caller = |named| {
+            Arc::new(Caller {
+                handler: Arc::clone(handler),
+                pace,
+                peer: Peer { socket, proxied },
+                named,
+            })
+        };
+        let Some(tls) = &self.tls else {
+            return connection::serve(stream, caller(true), stop).await;
+        };
+        let (stream, named) = {
+            // The cap is the accept loop's to keep; without a place the handshake is only not counted.
+            let _counted = self.handshakes.enter();
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                opened = timeout(self.time, tls.accept(stream)) => match opened {
+                    Ok(Ok(opened)) => opened,
+                    Ok(Err(_)) | Err(_) => return Some(Ending::Handshake),
+                },
+            }
+        };
+        handler.meters.handshakes.increment(1);
+        connection::serve(stream, caller(named), stop).await
+    }
+
+    async fn proxied(
+        &self,
+        stream: &mut TcpStream,
+        socket: IpAddr,
+        proxies: &[IpNet],
+        stop: &CancellationToken,
+    ) -> Result<Option<IpAddr>, Ending> {
+        if !network::contain(proxies, socket) {
+            return Err(Ending::ProxyHeader);
+        }
+        let header = timeout(self.time, proxy_protocol::read(stream));
+        tokio::select! {
+            () = stop.cancelled() => Err(Ending::ProxyHeader),
+            header = header => match header {
+                Ok(Ok(client)) => Ok(client),
+                Ok(Err(_)) | Err(_) => Err(Ending::ProxyHeader),
+            },
+        }
+    }
+
+    /// Whether another handshake would be one too many.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.handshakes.is_full()
+    }
+
+    /// The certificates whose end is to be reminded of.
+    pub(super) fn expiries(&self) -> Vec<Expiry> {
+        self.tls
+            .iter()
+            .flat_map(TlsOpening::expiries)
+            .collect()
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::vault::OpenError;
+use crate::reload::LoadError;
 
 /// Bytes of a key for A256GCM, and of the ones made here for HMAC-SHA-256.
 const KEY_BYTES: usize = 32;
@@ -50,6 +51,17 @@ pub enum KeyError {
         /// What is wrong; quotes nothing of the file.
         what: &'static str,
     },
+}
+
+impl KeyError {
+    /// The same, as those who follow files report it.
+    pub fn into_load_error(self, what: &'static str) -> LoadError {
+        let (path, reason) = match self {
+            Self::Io { path, source } => (path, source.to_string()),
+            Self::Unusable { path, what } => (path, what.to_owned()),
+        };
+        LoadError { what, file: path.display().to_string(), reason }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,6 +1,14 @@
 //! The integration tests: one binary, a file per question.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where its expectation fails"
+)]
+
 mod ingress;
+mod journal;
 mod normalise_corpus;
 mod publish;
 mod support;

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use concur_bridge::accept::{Accepted, Refusal};
-use concur_bridge::config::{
-    AcknowledgeAfter, Auth, Guard, Ingress as IngressConfig, SignatureMode,
-};
+use concur_bridge::config::{AcknowledgeAfter, Auth, Guard, Ingress as IngressConfig, SignatureMode};
 use concur_bridge::ingress::{Accept, Drained, Ingress};
 use concur_bridge::postback::Postback;
 use concur_bridge::reload::Reloader;
@@ -83,11 +81,7 @@ impl Setup {
 
     pub(super) fn start(self) -> Bench {
         let seen = Arc::default();
-        let open = Arc::new(Semaphore::new(if self.held {
-            0
-        } else {
-            Semaphore::MAX_PERMITS
-        }));
+        let open = Arc::new(Semaphore::new(if self.held { 0 } else { Semaphore::MAX_PERMITS }));
         let acceptor = FakeAcceptor {
             script: self.script,
             seen: Arc::clone(&seen),
@@ -205,11 +199,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
     }
 
     fn take_answer(&mut self) -> Option<Answer> {
-        let end = self
-            .read
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")?
-            + 4;
+        let end = self.read.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
         let head = String::from_utf8(self.read[..end].to_vec()).unwrap();
         let status: u16 = head[9..12].parse().unwrap();
         let mut answer = Answer {
@@ -232,9 +222,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
 
 /// Fails the test when it takes too long.
 pub(super) async fn within<F: Future>(future: F) -> F::Output {
-    timeout(DEADLINE, future)
-        .await
-        .expect("not within the deadline")
+    timeout(DEADLINE, future).await.expect("not within the deadline")
 }
 
 /// Waits for a condition.

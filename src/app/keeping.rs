@@ -1,0 +1,177 @@
+//! What keeps records until Kafka has them: the journal with its publisher, or, without a disk, Kafka itself.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::{Mode, StartError};
+use crate::accept::Keeper;
+use crate::config::{AcknowledgeAfter, Config};
+use crate::exit::Exit;
+use crate::journal::{self, Fatal, Journal};
+use crate::publish::direct::Direct;
+use crate::publish::{self, BacklogError, End, Publisher, Settings};
+use crate::record::Position;
+
+/// The file beside the journal that tells commands where the admin port of the process is that holds it.
+pub const ADMIN_ADDRESS_FILE: &str = "admin.addr";
+
+/// Either of the two modes.
+pub(super) enum Keeping {
+    /// `acknowledge_after = "journal"`.
+    Journal {
+        journal: Journal,
+        publisher: Publisher,
+        /// How it ended, once it did.
+        end: Option<End>,
+        dir: PathBuf,
+        mode: Mode,
+    },
+    /// `acknowledge_after = "kafka"`.
+    Kafka { direct: Direct, instance: String },
+}
+
+impl Keeping {
+    /// Opens the journal and starts publishing it, or starts the producer of the stateless mode.
+    pub(super) async fn open(config: &Config, mode: Mode) -> Result<Self, StartError> {
+        let settings = |instance: String| Settings {
+            instance,
+            kafka: config.kafka.clone(),
+            topics: config.topics.clone(),
+            mode: config.events.mode,
+        };
+        if config.ingress.acknowledge_after == AcknowledgeAfter::Kafka {
+            if mode == Mode::DrainOnly {
+                return Err(StartError::new(Exit::Usage, "--drain-only needs a journal: ingress.acknowledge_after is \"kafka\""));
+            }
+            let instance = config.instance.clone().unwrap_or_else(journal::host_name);
+            let direct = Direct::spawn(&settings(instance.clone()), config.ingress.kafka_ack_timeout)
+                .map_err(|error| StartError::new(Exit::Failure, error))?;
+            return Ok(Self::Kafka { direct, instance });
+        }
+        let options = journal::Options {
+            config: config.journal.clone(),
+            instance: config.instance.clone(),
+            transactional_prefix: config.kafka.transactional_id_prefix.clone(),
+            fatal: Box::new(leave),
+        };
+        let opened = tokio::task::spawn_blocking(move || Journal::open(options)).await;
+        let journal = opened
+            .map_err(|error| StartError::new(Exit::Failure, error))?
+            .map_err(|error| StartError::new(Exit::from_code(error.exit_code()), error))?;
+        let backlog = journal.backlog().map_err(|error| StartError::new(exit_of(&error), error))?;
+        let publisher = Publisher::spawn(&settings(journal.instance().to_owned()), backlog)
+            .map_err(|error| StartError::new(Exit::Failure, error))?;
+        Ok(Self::Journal { journal, publisher, end: None, dir: config.journal.dir.clone(), mode })
+    }
+
+    /// Where accepted records go.
+    pub(super) fn keeper(&self) -> Keeper {
+        match self {
+            Self::Journal { journal, .. } => Keeper::Journal(journal.clone()),
+            Self::Kafka { direct, .. } => Keeper::Kafka(direct.clone()),
+        }
+    }
+
+    /// The journal, if there is one.
+    pub(super) fn journal(&self) -> Option<&Journal> {
+        match self {
+            Self::Journal { journal, .. } => Some(journal),
+            Self::Kafka { .. } => None,
+        }
+    }
+
+    /// What is known of Kafka.
+    pub(super) fn status(&self) -> publish::Status {
+        match self {
+            Self::Journal { publisher, .. } => publisher.status().clone(),
+            Self::Kafka { direct, .. } => direct.status().clone(),
+        }
+    }
+
+    /// Identity of this replica.
+    pub(super) fn instance(&self) -> &str {
+        match self {
+            Self::Journal { journal, .. } => journal.instance(),
+            Self::Kafka { instance, .. } => instance,
+        }
+    }
+
+    /// The journal's UUID and last durable position; empty and zero without one.
+    pub(super) fn place(&self) -> (String, u64) {
+        match self.journal() {
+            Some(journal) => (journal.uuid().to_string(), journal.status().durable.0),
+            None => (String::new(), Position::default().0),
+        }
+    }
+
+    /// Tells commands where to reach this process.
+    pub(super) fn note_admin(&self, admin: SocketAddr) {
+        if let Self::Journal { dir, .. } = self
+            && let Err(error) = std::fs::write(dir.join(ADMIN_ADDRESS_FILE), admin.to_string())
+        {
+            tracing::warn!(%error, "commands on this journal will not find the admin port");
+        }
+    }
+
+    /// Waits until publishing ends by itself: fenced, failed, or drained when that is all there was to do.
+    pub(super) async fn ended(&mut self) -> Exit {
+        match self {
+            Self::Journal { journal, publisher, end, mode, .. } => tokio::select! {
+                ended = publisher.ended() => exit_of_publisher(end.insert(ended)),
+                () = drained(journal), if *mode == Mode::DrainOnly => Exit::Success,
+            },
+            Self::Kafka { .. } => std::future::pending().await,
+        }
+    }
+
+    /// Finishes the open transaction and closes the journal, until `deadline`. Whether something was left open.
+    pub(super) async fn close(&mut self, deadline: Instant) -> bool {
+        match self {
+            Self::Journal { journal, publisher, end, dir, .. } => {
+                if end.is_none() {
+                    publisher.stop(deadline.saturating_duration_since(Instant::now()));
+                    *end = tokio::time::timeout_at(deadline.into(), publisher.ended()).await.ok();
+                }
+                let transaction_open = matches!(end, None | Some(End::Stopped { transaction_open: true }));
+                let closed = tokio::time::timeout_at(deadline.into(), journal.close()).await;
+                let _ = std::fs::remove_file(dir.join(ADMIN_ADDRESS_FILE));
+                transaction_open || closed.is_err()
+            }
+            Self::Kafka { direct, .. } => {
+                direct.stop(deadline.saturating_duration_since(Instant::now()));
+                tokio::time::timeout_at(deadline.into(), direct.ended()).await.is_err()
+            }
+        }
+    }
+}
+
+/// The journal cannot go on: nobody may answer 2xx any more, and nothing may be written or closed.
+fn leave(fatal: &Fatal) {
+    tracing::error!(code = fatal.exit_code(), "{fatal}");
+    std::process::exit(fatal.exit_code().into());
+}
+
+async fn drained(journal: &Journal) {
+    let mut look = tokio::time::interval(Duration::from_millis(100));
+    while journal.status().backlog_records > 0 {
+        look.tick().await;
+    }
+    tracing::info!("the journal is drained");
+}
+
+fn exit_of_publisher(end: &End) -> Exit {
+    match end {
+        End::Stopped { .. } => Exit::Success,
+        End::Fenced => Exit::Taken,
+        End::Backlog(error) => exit_of(error),
+        End::Died => Exit::Failure,
+    }
+}
+
+fn exit_of(error: &BacklogError) -> Exit {
+    match error {
+        BacklogError::Damaged { .. } => Exit::JournalDamaged,
+        BacklogError::Failed(_) => Exit::JournalFailed,
+    }
+}

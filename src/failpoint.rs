@@ -1,0 +1,37 @@
+//! Kill points: named steps at which the fault suite lets the process die as if by `kill -9`.
+//!
+//! With the feature `failpoints` and `CONCUR_BRIDGE_FAILPOINT=name` or `name:nth` in the environment, the process aborts
+//! when it reaches that step for the nth time (the first without a number). Without the feature [`failpoint!`] is nothing.
+
+/// Marks a step at which the fault suite may kill the process.
+#[macro_export]
+macro_rules! failpoint {
+    ($name:literal) => {
+        #[cfg(feature = "failpoints")]
+        $crate::failpoint::reach($name);
+    };
+}
+
+/// Aborts the process when the environment names this step and its turn has come.
+#[cfg(feature = "failpoints")]
+pub fn reach(name: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static REACHED: AtomicU64 = AtomicU64::new(0);
+
+    let wanted = WANTED.get_or_init(|| {
+        let text = std::env::var("CONCUR_BRIDGE_FAILPOINT").ok()?;
+        match text.rsplit_once(':') {
+            Some((step, nth)) => Some((step.to_owned(), nth.parse().ok()?)),
+            None => Some((text, 1)),
+        }
+    });
+    if let Some((step, nth)) = wanted
+        && step == name
+        && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == *nth
+    {
+        std::process::abort();
+    }
+}

@@ -1,0 +1,78 @@
+//! When certificates end: a metric at all times, and a warning every day from thirty days before.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use metrics::{Gauge, gauge};
+use tracing::{error, warn};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// How long before its end a certificate is worth a warning.
+const WARN_BEFORE_SECONDS: i64 = 30 * 24 * 60 * 60;
+
+/// How often the warning is repeated.
+const REMIND_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The earliest end among the certificates of one purpose.
+#[derive(Clone)]
+pub(super) struct Expiry {
+    what: &'static str,
+    gauge: Gauge,
+    /// Seconds since 1970; `i64::MAX` without a certificate.
+    earliest: Arc<AtomicI64>,
+}
+
+impl Expiry {
+    /// `what` is the label `certificate`.
+    pub(super) fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            gauge: gauge!("concur_bridge_certificate_expiry_timestamp_seconds", "certificate" => what),
+            earliest: Arc::new(AtomicI64::new(i64::MAX)),
+        }
+    }
+
+    /// Takes note of the ends of newly read certificates.
+    pub(super) fn set(&self, ends: &[i64]) {
+        let earliest = ends.iter().copied().min();
+        self.earliest
+            .store(earliest.unwrap_or(i64::MAX), Ordering::Relaxed);
+        if let Some(earliest) = earliest {
+            self.gauge.set(earliest as f64);
+        }
+        self.remind();
+    }
+
+    /// Warns when the end is near or past.
+    pub(super) fn remind(&self) {
+        let earliest = self.earliest.load(Ordering::Relaxed);
+        let left = earliest.saturating_sub(Timestamp::now().as_second());
+        let Ok(ends) = Timestamp::from_second(earliest) else {
+            return;
+        };
+        if left <= 0 {
+            error!(certificate = self.what, %ends, "a certificate has ended; put a new one in its file");
+        } else if left <= WARN_BEFORE_SECONDS {
+            let days = left / (24 * 60 * 60);
+            warn!(certificate = self.what, %ends, days, "a certificate ends soon; put a new one in its file");
+        }
+    }
+}
+
+/// Reminds every day, for ever.
+pub(super) async fn remind_daily(expiries: Vec<Expiry>) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(REMIND_EVERY).await;
+        for expiry in &expiries {
+            expiry.remind();
+        }
+    }
+}
+
+/// When a certificate ends, in seconds since 1970; `None` when it cannot be read.
+pub(super) fn not_after(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}

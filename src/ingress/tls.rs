@@ -1,0 +1,140 @@
+//! TLS 1.2 and 1.3 with rustls, and who the client certificate says the client is.
+//!
+//! With `client_ca` a handshake without a certificate from it, within its time and meant for clients, fails. Which name
+//! it bears is looked at afterwards, so that a wrong one is an answer (401) and not a mystery on the wire.
+//! Certificate, key and authorities are one configuration: when any of the files changes all are read again, and the
+//! new configuration is for new connections; those that are open keep theirs.
+
+mod client_name;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::expiry::{self, Expiry};
+use crate::config::Tls;
+use crate::reload::{self, Live, LoadError, Reloader};
+
+const WHAT: &str = "tls";
+
+/// Turns connections into TLS connections.
+pub(super) struct TlsOpening {
+    config: Live<ServerConfig>,
+    client_names: Option<Vec<String>>,
+    expiries: [Expiry; 2],
+}
+
+impl TlsOpening {
+    /// Reads certificate, key and authorities and has them read again when one changes.
+    pub(super) fn new(tls: &Tls, reloader: &mut Reloader) -> Result<Self, LoadError> {
+        let mut paths = vec![tls.certificate.clone(), tls.key.clone()];
+        paths.extend(tls.client_ca.clone());
+        let expiries = [Expiry::new("server"), Expiry::new("client_ca")];
+        let config = {
+            let tls = tls.clone();
+            let [server, client_ca] = expiries.clone();
+            reloader.watch(WHAT, &paths, move || {
+                let (config, ends) = read(&tls)?;
+                server.set(&ends.server);
+                client_ca.set(&ends.client_ca);
+                Ok(config)
+            })?
+        };
+        let names_matter = tls.client_ca.is_some() && !tls.client_names.is_empty();
+        Ok(Self {
+            config,
+            client_names: names_matter.then(|| tls.client_names.clone()),
+            expiries,
+        })
+    }
+
+    /// What is to be reminded of.
+    pub(super) fn expiries(&self) -> impl Iterator<Item = Expiry> {
+        self.expiries.iter().cloned()
+    }
+
+    /// Makes the handshake. The flag says whether the client bears one of the names asked for, if any are.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> std::io::Result<(TlsStream<TcpStream>, bool)> {
+        let stream = TlsAcceptor::from(self.config.get()).accept(stream).await?;
+        let named = self.client_names.as_deref().is_none_or(|names| {
+            let (_, session) = stream.get_ref();
+            session
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .is_some_and(|certificate| client_name::bears_one_of(certificate, names))
+        });
+        Ok((stream, named))
+    }
+}
+
+/// When the certificates of one configuration end.
+struct Ends {
+    server: Vec<i64>,
+    client_ca: Vec<i64>,
+}
+
+fn read(tls: &Tls) -> Result<(ServerConfig, Ends), LoadError> {
+    let chain = certificates(&tls.certificate)?;
+    let key = {
+        let pem = reload::read(WHAT, &tls.key)?;
+        PrivateKeyDer::from_pem_slice(&pem)
+            .map_err(|_| reload::error_in(WHAT, &tls.key, "it holds no private key in PEM"))?
+    };
+    let provider = Arc::new(default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(|error| reload::error_in(WHAT, &tls.certificate, error.to_string()))?;
+    let mut ends = Ends {
+        server: chain.iter().take(1).filter_map(|der| expiry::not_after(der)).collect(),
+        client_ca: Vec::new(),
+    };
+    let builder = match &tls.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let wrong = |error: &dyn std::fmt::Display| {
+                reload::error_in(WHAT, path, error.to_string())
+            };
+            let mut roots = RootCertStore::empty();
+            for authority in certificates(path)? {
+                ends.client_ca.extend(expiry::not_after(&authority));
+                roots.add(authority).map_err(|error| wrong(&error))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| wrong(&error))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+        reload::error_in(
+            WHAT,
+            &tls.certificate,
+            format!("it cannot be used with the key {}: {error}", tls.key.display()),
+        )
+    })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok((config, ends))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {
+    let pem = reload::read(WHAT, path)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| reload::error_in(WHAT, path, "it is not PEM"))?;
+    if certificates.is_empty() {
+        return Err(reload::error_in(WHAT, path, "it holds no certificate"));
+    }
+    Ok(certificates)
+}

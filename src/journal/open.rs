@@ -1,0 +1,259 @@
+//! Opening: the directory, its lock, the files and the connections.
+//!
+//! Order: directory (0700) → lock → [`recovery`](super::recovery) looks without writing → checkpoint → identity and
+//! generation → writer thread. Until the look is done nothing in the directory is changed but `journal.lock`.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::fatal::{Broken, Damage, Fatal, FatalHook};
+use crate::config;
+
+/// The database.
+pub(super) const DATABASE: &str = "journal.db";
+/// SQLite's write-ahead log.
+pub(super) const LOG: &str = "journal.db-wal";
+/// The last acknowledged position.
+pub(super) const MARK: &str = "journal.mark";
+/// Locked by the one process that may write.
+pub(super) const LOCK: &str = "journal.lock";
+
+/// Bytes of a page. Measured at 64 waiters with records of 900 bytes: smaller pages mean two system calls each in a group
+/// commit, larger ones rewrite more of the last page.
+const PAGE_BYTES: u32 = 4096;
+
+/// What a journal is opened with.
+pub struct Options {
+    /// `[journal]`.
+    pub config: config::Journal,
+    /// The configured instance; `None` leaves it to the journal.
+    pub instance: Option<String>,
+    /// `kafka.transactional_id_prefix`.
+    pub transactional_prefix: String,
+    /// Called when the journal cannot go on.
+    pub fatal: FatalHook,
+}
+
+/// Why a journal cannot be opened. Each variant is an exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Exit 2: the directory cannot be made, read or written.
+    #[error("journal.dir {directory}: {cause}; make it a directory that this user owns", directory = directory.display())]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// The cause.
+        cause: io::Error,
+    },
+    /// Exit 2: the journal was made under another identity.
+    #[error("{key} is configured as \"{configured}\", but the journal in {directory} belongs to \"{kept}\"; \
+             configure that, or another journal.dir", directory = directory.display())]
+    Identity {
+        /// The configuration key.
+        key: &'static str,
+        /// Its value.
+        configured: String,
+        /// The journal's.
+        kept: String,
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Exit 3: what was acknowledged is damaged.
+    #[error("{0}")]
+    Damaged(Damage),
+    /// Exit 3: written by another version of the format.
+    #[error("{file} has journal format {found}, this version reads format {known}; run the version that wrote it", file = file.display())]
+    Version {
+        /// The database.
+        file: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The one of this version.
+        known: i64,
+    },
+    /// Exit 5: another process has it.
+    #[error("the journal in {directory} is held by another process{holder}; stop that one, or configure another journal.dir", directory = directory.display())]
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+        /// Who holds it, as far as it is known.
+        holder: String,
+    },
+    /// Exit 4: reading or writing failed.
+    #[error("{0}")]
+    Failed(Fatal),
+}
+
+impl OpenError {
+    /// The exit code of the process.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Directory { .. } | Self::Identity { .. } => 2,
+            Self::Damaged(_) | Self::Version { .. } => 3,
+            Self::Failed(_) => 4,
+            Self::Locked { .. } => 5,
+        }
+    }
+
+    pub(super) fn of(broken: Broken, directory: &Path) -> Self {
+        match broken.into_fatal(directory) {
+            Fatal::Damaged(damage) => Self::Damaged(damage),
+            failed @ Fatal::Failed(_) => Self::Failed(failed),
+        }
+    }
+}
+
+/// Makes the directory when it is not there, for this user only, durably; tightens one that is there if it may.
+pub(super) fn directory(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(data) if data.is_dir() => {
+            if data.permissions().mode() & 0o077 != 0
+                && let Err(error) =
+                    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+            {
+                tracing::warn!(directory = %path.display(), %error, "others may look into the journal's directory");
+            }
+            Ok(())
+        }
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::NotADirectory,
+            "is not a directory",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+            sync_directory(path)?;
+            // The entry of the directory itself, and of those above it that may be new as well.
+            path.canonicalize()?
+                .ancestors()
+                .skip(1)
+                .try_for_each(|parent| match sync_directory(parent) {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                    other => other,
+                })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes new entries of a directory durable.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Takes the lock, for as long as the returned file lives.
+pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
+    let unusable = |cause| OpenError::Directory {
+        directory: directory.to_owned(),
+        cause,
+    };
+    let mut file = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join(LOCK))
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let read = Read::by_ref(&mut file).take(20).read_to_string(&mut pid);
+            return Err(OpenError::Locked {
+                directory: directory.to_owned(),
+                holder: match read {
+                    Ok(_) if !pid.trim().is_empty() => format!(" (process {})", pid.trim()),
+                    _ => String::new(),
+                },
+            });
+        }
+        Err(TryLockError::Error(cause)) => return Err(unusable(cause)),
+    }
+    // For the message above only; a full disk must not keep the journal from opening.
+    let noted = file
+        .rewind()
+        .and_then(|()| file.set_len(0))
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(error) = noted {
+        tracing::debug!(%error, "the lock does not say who holds it");
+    }
+    Ok(file)
+}
+
+/// Makes an empty database file for this user only. SQLite gives its other files the same permissions.
+pub(super) fn create_database(directory: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(directory.join(DATABASE))?;
+    sync_directory(directory)
+}
+
+/// Closes the journal's files to others, in case they came from a backup.
+pub(super) fn tighten_files(directory: &Path) -> io::Result<()> {
+    for name in [DATABASE, LOG, "journal.db-shm", MARK, LOCK] {
+        let path = directory.join(name);
+        match std::fs::metadata(&path) {
+            Ok(data) if data.permissions().mode() & 0o077 != 0 => {
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The one connection that writes.
+pub(super) fn writer_connection(directory: &Path) -> Result<Connection, Broken> {
+    let connection = Connection::open_with_flags(
+        directory.join(DATABASE),
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    never_checkpoint_unasked(&connection)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Broken::damaged(
+            None,
+            format!("its journal mode is {mode} and cannot be changed to wal"),
+        ));
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // A batch is bounded, so it fits in memory; nothing of it reaches the log before its commit.
+    connection.pragma_update(None, "cache_spill", false)?;
+    // After a long reader the log may be large; SQLite cuts it to this when it starts over.
+    connection.pragma_update(None, "journal_size_limit", 64_i64 << 20)?;
+    Ok(connection)
+}
+
+/// A connection that only reads. It waits for nothing but the moment in which a checkpoint resets the log.
+pub(super) fn reader_connection(directory: &Path) -> Result<Connection, Broken> {
+    let connection = Connection::open_with_flags(
+        directory.join(DATABASE),
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    never_checkpoint_unasked(&connection)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+fn never_checkpoint_unasked(connection: &Connection) -> Result<(), Broken> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    // A damaged schema must not run anything.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    Ok(())
+}

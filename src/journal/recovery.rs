@@ -1,0 +1,299 @@
+//! The look at an existing journal before anything is written: is what was acknowledged still there, and whole?
+//!
+//! Everything here goes through a read-only connection. SQLite rebuilds its shared-memory index from the log and stops at
+//! the first frame that is torn; whether the cut tail had been acknowledged is told by `journal.mark`. At most
+//! [`NEWEST`] records are read, so a start takes as long with a million waiting as with ten thousand; the rest is
+//! verified in the background and whenever it is read.
+//!
+//! Not detectable: damage to the last batch together with the loss of the mark.
+
+use std::io;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::fatal::{Broken, Damage};
+use super::mark::{self, Found};
+use super::open::{self, OpenError};
+use super::reader::{self, ReadTransaction, Stored};
+use super::schema::{APPLICATION_ID, Epoch, Meta, SCHEMA_VERSION, unsigned};
+use super::verify;
+use crate::record::Position;
+
+/// Records checked at start, newest first.
+pub(super) const NEWEST: u64 = 10_000;
+/// A database of at most this many pages is checked whole at start: 4 MiB take about 10 ms.
+const SMALL_PAGES: i64 = 1_024;
+
+/// What is in the directory.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// No journal: one is made.
+    Nothing,
+    /// A journal, whole as far as was looked.
+    Journal(Box<Recovered>),
+}
+
+/// A journal as it was left.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) meta: Meta,
+    pub(super) epochs: Vec<Epoch>,
+    /// Zero when it has no record yet.
+    pub(super) last: Position,
+    /// Running byte count after the last record.
+    pub(super) last_end_bytes: u64,
+    pub(super) oldest_unpublished_ms: Option<i64>,
+    /// Whether every record was checked.
+    pub(super) checked_whole: bool,
+}
+
+/// Looks at the journal in `directory`, changing nothing.
+pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
+    let unusable = |cause: io::Error| OpenError::Directory {
+        directory: directory.to_owned(),
+        cause,
+    };
+    let mark = mark::read(&directory.join(open::MARK)).map_err(unusable)?;
+    let log_bytes = super::limits::log_bytes(directory);
+    let database = directory.join(open::DATABASE);
+    match std::fs::metadata(&database) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return if mark == Found::Missing && log_bytes == 0 {
+                Ok(Look::Nothing)
+            } else {
+                Err(OpenError::Damaged(Damage {
+                    file: database,
+                    position: None,
+                    what: "the file is missing, but others of this journal are there".into(),
+                }))
+            };
+        }
+        Err(error) => return Err(unusable(error)),
+    }
+    // A database that this user may not read is a matter of the directory, not of SQLite.
+    std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&database)
+        .map_err(unusable)?;
+    let connection =
+        open::reader_connection(directory).map_err(|broken| OpenError::of(broken, directory))?;
+    match check_format(&connection, directory)? {
+        Format::Empty if mark == Found::Missing => Ok(Look::Nothing),
+        Format::Empty => Err(OpenError::Damaged(Damage {
+            file: database,
+            position: None,
+            what: "the database is empty, but journal.mark says that there was a journal".into(),
+        })),
+        Format::Known => recover(&connection, directory, mark, log_bytes)
+            .map(|recovered| Look::Journal(Box::new(recovered)))
+            .map_err(|broken| OpenError::of(broken, directory)),
+    }
+}
+
+/// The format of a database that can be opened.
+enum Format {
+    /// No table yet: the process that made it ended before its first commit.
+    Empty,
+    /// The one this version reads.
+    Known,
+}
+
+fn check_format(connection: &Connection, directory: &Path) -> Result<Format, OpenError> {
+    let file = directory.join(open::DATABASE);
+    let read = || -> Result<(i64, i64, i64), Broken> {
+        let application =
+            connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let tables =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((application, version, tables))
+    };
+    match read().map_err(|broken| OpenError::of(broken, directory))? {
+        (0, 0, 0) => Ok(Format::Empty),
+        (APPLICATION_ID, SCHEMA_VERSION, _) => Ok(Format::Known),
+        (APPLICATION_ID, found, _) => Err(OpenError::Version {
+            file,
+            found,
+            known: SCHEMA_VERSION,
+        }),
+        _ => Err(OpenError::Damaged(Damage {
+            file,
+            position: None,
+            what: "this is an SQLite database, but not a journal".into(),
+        })),
+    }
+}
+
+fn recover(
+    connection: &Connection,
+    directory: &Path,
+    mark: Found,
+    log_bytes: u64,
+) -> Result<Recovered, Broken> {
+    let transaction = ReadTransaction::begin(connection)?;
+    let meta = Meta::load(connection)?;
+    let epochs = Epoch::load_all(connection)?;
+    let (first, last) = ends(connection)?;
+    compare_with_mark(&epochs, last, mark, log_bytes)?;
+    if first != meta.first_position {
+        return Err(Broken::damaged(
+            meta.first_position,
+            format!("the oldest kept record should be this one, but is {first}"),
+        ));
+    }
+    if meta.published > last || meta.published.0 + 1 < first.0 {
+        return Err(Broken::damaged(
+            meta.published,
+            "the published mark is not among the kept records",
+        ));
+    }
+    let start = Position(last.0.saturating_sub(NEWEST).max(first.0 - 1));
+    let last_end_bytes = check_records(connection, start, last, u64::MAX)?.end_bytes;
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let small = pages <= SMALL_PAGES;
+    if small {
+        verify::structure(connection)?;
+        verify::side_tables(connection, &meta)?;
+    }
+    let oldest_unpublished_ms = reader::received_ms_at(connection, Position(meta.published.0 + 1))?;
+    transaction.end()?;
+    tracing::debug!(directory = %directory.display(), %first, %last, checked_from = start.0 + 1, "journal looked at");
+    Ok(Recovered {
+        oldest_unpublished_ms,
+        checked_whole: small && start.0 + 1 == first.0,
+        meta,
+        epochs,
+        last,
+        last_end_bytes,
+    })
+}
+
+/// The oldest and the newest kept position; 1 and 0 when there is no record.
+fn ends(connection: &Connection) -> Result<(Position, Position), Broken> {
+    let first: Option<Position> =
+        connection.query_row("SELECT min(position) FROM records", [], |row| row.get(0))?;
+    let last: Option<Position> =
+        connection.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
+    match (first, last) {
+        (Some(first), Some(last)) if Position(1) <= first && first <= last => Ok((first, last)),
+        (None, None) => Ok((Position(1), Position(0))),
+        _ => Err(Broken::damaged(None, "the positions make no sense")),
+    }
+}
+
+fn compare_with_mark(
+    epochs: &[Epoch],
+    last: Position,
+    mark: Found,
+    log_bytes: u64,
+) -> Result<(), Broken> {
+    let mark = match mark {
+        Found::Mark(mark) => mark,
+        Found::Missing | Found::Unreadable => {
+            if last > Position(0) {
+                tracing::warn!(
+                    %last,
+                    "journal.mark is missing or unreadable: whether newer records were acknowledged cannot be told"
+                );
+            }
+            return Ok(());
+        }
+    };
+    if !epochs.iter().any(|epoch| epoch.uuid == mark.journal) {
+        return Err(Broken::damaged(
+            None,
+            format!(
+                "journal.mark belongs to the journal {}, the database to another",
+                mark.journal
+            ),
+        ));
+    }
+    if mark.position > last {
+        let log = if log_bytes == 0 {
+            "; journal.db-wal is missing or empty"
+        } else {
+            ""
+        };
+        return Err(Broken::damaged(
+            Position(last.0 + 1),
+            format!(
+                "records up to {} were acknowledged, but the last one found is {last}{log}",
+                mark.position
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// How far a check of records has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checked {
+    /// The last record checked.
+    pub(super) position: Position,
+    /// Running byte count after it.
+    pub(super) end_bytes: u64,
+}
+
+/// Checks the records beyond `after` up to `last`, at most `limit`: no hole, right checksums, a byte count that adds up.
+pub(super) fn check_records(
+    connection: &Connection,
+    after: Position,
+    last: Position,
+    limit: u64,
+) -> Result<Checked, Broken> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(
+        "SELECT position, end_bytes, crc, payload FROM records \
+         WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![after, last, limit])?;
+    let mut checked = Checked {
+        position: after,
+        end_bytes: 0,
+    };
+    let mut counted = None;
+    while let Some(row) = rows.next()? {
+        let stored = Stored {
+            position: row.get(0)?,
+            end_bytes: unsigned(row.get(1)?),
+            crc: row.get(2)?,
+            payload: row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?,
+        };
+        let expected = Position(checked.position.0 + 1);
+        if stored.position != expected {
+            return Err(Broken::damaged(expected, "this record is missing"));
+        }
+        stored.checked_crc()?;
+        let end = stored.end_bytes;
+        if counted.is_some_and(|before: u64| before + stored.payload.len() as u64 != end) {
+            return Err(Broken::damaged(
+                expected,
+                "the byte count of this record does not follow from the one before",
+            ));
+        }
+        counted = Some(end);
+        checked = Checked {
+            position: expected,
+            end_bytes: end,
+        };
+    }
+    if checked.position < last && limit == i64::MAX {
+        return Err(Broken::damaged(
+            Position(checked.position.0 + 1),
+            "this record is missing",
+        ));
+    }
+    Ok(checked)
+}
+
+/// The last position in `records`, whatever its state. For `repair` and `inspect`.
+pub(super) fn last_position(connection: &Connection) -> Result<Position, Broken> {
+    let last: Option<Position> = connection
+        .query_row("SELECT max(position) FROM records", [], |row| row.get(0))
+        .optional()?
+        .flatten();
+    Ok(last.unwrap_or_default())
+}

@@ -1,0 +1,121 @@
+//! What handles, writer and readers share.
+
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::AppendError;
+use super::fatal::{Broken, Fatal, Poison};
+use super::limits::Limits;
+use super::queue::Queue;
+use super::reader::Epochs;
+use super::schema::Epoch;
+use super::status::ProgressCell;
+
+/// Shared by all parts of an open journal.
+pub(super) struct Shared {
+    pub(super) directory: PathBuf,
+    pub(super) instance: String,
+    pub(super) generation: u64,
+    pub(super) queue: Queue,
+    pub(super) limits: Limits,
+    pub(super) progress: ProgressCell,
+    pub(super) poison: Poison,
+    pub(super) epochs: RwLock<Epochs>,
+    pub(super) cluster_id: RwLock<Option<String>>,
+    /// Makes the next commit fail, once.
+    #[cfg(test)]
+    pub(super) sabotage: std::sync::atomic::AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn epochs(&self) -> Epochs {
+        self.epochs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The UUID for new records.
+    pub(super) fn uuid(&self) -> Uuid {
+        self.epochs().last().map_or(Uuid::nil(), |epoch| epoch.uuid)
+    }
+
+    pub(super) fn cluster_id(&self) -> Option<String> {
+        self.cluster_id
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Numbers new records under a new UUID; one that began at the same position never came to be used.
+    pub(super) fn begin_epoch(&self, epoch: Epoch) {
+        let mut epochs = self.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed: Vec<Epoch> = epochs
+            .iter()
+            .copied()
+            .filter(|old| old.first_position != epoch.first_position)
+            .collect();
+        changed.push(epoch);
+        *epochs = changed.into();
+    }
+
+    pub(super) fn set_cluster_id(&self, cluster_id: Option<&str>) {
+        if self.cluster_id().as_deref() != cluster_id {
+            *self
+                .cluster_id
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = cluster_id.map(str::to_owned);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn fail_when_sabotaged(&self) -> Result<(), Broken> {
+        let wanted = self
+            .sabotage
+            .swap(false, std::sync::atomic::Ordering::SeqCst);
+        if wanted {
+            return Err(Broken::File {
+                what: "committing",
+                cause: std::io::Error::from_raw_os_error(5),
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends the journal: refuses what waits and all that comes. The caller answers whom it holds, then announces.
+    pub(super) fn poison(&self, broken: Broken) -> AppendError {
+        let cause = self.poison.set(broken.into_fatal(&self.directory));
+        let error = poisoned(cause);
+        for job in self.queue.poison(error.clone()) {
+            job.refuse(error.clone());
+        }
+        error
+    }
+
+    /// Ends the journal and tells the process, for those who hold no waiters.
+    pub(super) fn fail(&self, broken: Broken) {
+        self.poison(broken);
+        self.poison.announce();
+    }
+
+    /// Rests in the background. False when the journal is closing or failed.
+    pub(super) fn rest(&self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        while self.queue.is_open() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left);
+        }
+        false
+    }
+}
+
+/// What waiters hear of the journal's end.
+pub(super) fn poisoned(cause: &Fatal) -> AppendError {
+    AppendError::Poisoned(cause.to_string().into())
+}

@@ -1,0 +1,1 @@
+//! Limits, retention and quarantine.
