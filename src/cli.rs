@@ -3,7 +3,7 @@
 //! stdout belongs to a command's result, stderr to logs and complaints. `--json` wherever a machine may read.
 
 //NYI mod check;
-//NYI mod concur;
+mod concur;
 //NYI mod demo;
 mod health;
 //NYI mod journal;
@@ -11,7 +11,7 @@ mod output;
 //NYI mod quarantine;
 mod schema;
 mod serve;
-//NYI mod simulate;
+mod simulate;
 mod tokens;
 
 use std::path::PathBuf;
@@ -50,6 +50,10 @@ enum Command {
     /// Open sealed tokens, rotate the key that seals them.
     #[command(subcommand)]
     Tokens(tokens::Command),
+    #[command(flatten)]
+    Concur(concur::Command),
+    /// Play Concur: subscription API, trip and profile resources, postbacks at a rate.
+    Simulate(simulate::Args),
 }
 
 impl Cli {
@@ -72,6 +76,8 @@ impl Cli {
             Command::Health(args) => health::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Tokens(command) => tokens::run(command),
+            Command::Concur(command) => concur::run(command),
+            Command::Simulate(args) => simulate::run(args),
         }
     }
 }

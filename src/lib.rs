@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod app;
 pub mod cli;
+pub mod concur;
 pub mod config;
 pub mod console;
 pub mod event;
@@ -24,4 +25,5 @@ pub mod schema;
 pub mod seal;
 pub mod secret;
 pub mod shutdown;
+pub mod simulator;
 pub mod telemetry;

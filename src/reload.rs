@@ -77,7 +77,7 @@ struct Entry {
     what: &'static str,
     paths: Vec<PathBuf>,
     seen: Vec<Option<Stamp>>,
-    reload: Box<dyn Fn() -> Result<(), LoadError> + Send>,
+    reload: Box<dyn Fn() -> Result<(), LoadError> + Send + Sync>,
     reloads: Counter,
     failed: Gauge,
 }
@@ -105,7 +105,7 @@ impl Reloader {
     ) -> Result<Live<T>, LoadError>
     where
         T: Send + Sync + 'static,
-        F: Fn() -> Result<T, LoadError> + Send + 'static,
+        F: Fn() -> Result<T, LoadError> + Send + Sync + 'static,
     {
         let seen = stamps(paths);
         let live = Live::fixed(load()?);
@@ -136,8 +136,8 @@ impl Reloader {
         let file = path.to_owned();
         self.watch(what, &[path.to_owned()], move || {
             let text = read(what, &file)?;
-            let text = std::str::from_utf8(&text)
-                .map_err(|_| error_in(what, &file, "it is not UTF-8"))?;
+            let text =
+                std::str::from_utf8(&text).map_err(|_| error_in(what, &file, "it is not UTF-8"))?;
             parse(text).map_err(|reason| error_in(what, &file, reason))
         })
     }

@@ -125,7 +125,8 @@ async fn linger<T: AsyncRead + AsyncWrite + Unpin>(mut stream: T) {
         if stream.shutdown().await.is_err() {
             return;
         }
-        let mut sink = [0; 4096];
+        // On the heap, or every connection's future would be larger by it.
+        let mut sink = vec![0; 4096];
         let mut swallowed = 0;
         while swallowed < LINGER_BYTES {
             match stream.read(&mut sink).await {

@@ -1,7 +1,7 @@
 //! When certificates end: a metric at all times, and a warning every day from thirty days before.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;

@@ -18,6 +18,7 @@ use http::{HeaderMap, Request, header};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 
+use super::Accept;
 use super::answer::{self, Answer};
 use super::auth::Peer;
 use super::body::{self, BodyError};
@@ -27,7 +28,6 @@ use super::meters::{Ending, Meters, Refusals};
 use super::pace::{Pace, Phase};
 use super::refused::{Cause, Refused};
 use super::signature::Signatures;
-use super::Accept;
 use crate::postback::{Dialect, Postback};
 
 /// What all requests share.
@@ -126,12 +126,11 @@ impl<A: Accept> Caller<A> {
     /// Every check that needs only the head.
     fn admit(&self, parts: &Parts, incoming: &Incoming) -> Result<Admitted<'_>, Denied> {
         let handler = &*self.handler;
-        let (route, rest) = head::route(&handler.routes, &parts.method, &parts.uri).map_err(
-            |(cause, route)| Denied {
-                refused: cause.into(),
-                route,
-            },
-        )?;
+        let (route, rest) =
+            head::route(&handler.routes, &parts.method, &parts.uri).map_err(|unrouted| Denied {
+                refused: unrouted.cause.into(),
+                route: unrouted.dialect,
+            })?;
         let deny = |cause: Cause| Denied {
             refused: cause.into(),
             route: Some(route.dialect),

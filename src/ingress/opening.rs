@@ -105,9 +105,6 @@ impl Opening {
 
     /// The certificates whose end is to be reminded of.
     pub(super) fn expiries(&self) -> Vec<Expiry> {
-        self.tls
-            .iter()
-            .flat_map(TlsOpening::expiries)
-            .collect()
+        self.tls.iter().flat_map(TlsOpening::expiries).collect()
     }
 }

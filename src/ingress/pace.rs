@@ -103,12 +103,10 @@ impl Pace {
                 return false;
             }
             let next = since | (word & PROVEN) | proven | phase as u64;
-            match self.word.compare_exchange_weak(
-                word,
-                next,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+            match self
+                .word
+                .compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(seen) => word = seen,
             }
@@ -189,8 +187,11 @@ mod tests {
     fn each_phase_has_its_own_patience_and_an_owed_answer_has_none() {
         let pace = pace();
         let left = |pace: &Pace| {
-            pace.deadline()
-                .map(|at| at.saturating_duration_since(Instant::now()).as_millis().div_ceil(500))
+            pace.deadline().map(|at| {
+                at.saturating_duration_since(Instant::now())
+                    .as_millis()
+                    .div_ceil(500)
+            })
         };
         assert_eq!(left(&pace), Some(2));
         assert!(pace.enter(Phase::Body));
@@ -204,7 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_owed_an_answer_is_never_evicted_and_an_evicted_one_never_begins_another() {
+    fn a_connection_that_is_owed_an_answer_is_never_evicted_and_an_evicted_one_never_begins_another()
+     {
         let pace = pace();
         assert!(pace.enter_answer());
         assert!(!pace.evict());

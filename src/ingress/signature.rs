@@ -114,9 +114,7 @@ impl Signatures {
         } else {
             Live::fixed(Keys::new(Vec::new()))
         };
-        let outcome = |outcome: &'static str| {
-            counter!("concur_bridge_ingress_signatures_total", "outcome" => outcome)
-        };
+        let outcome = |outcome: &'static str| counter!("concur_bridge_ingress_signatures_total", "outcome" => outcome);
         Ok(Self {
             mode,
             keys,
@@ -267,7 +265,9 @@ fn read_pem(pem: &[u8]) -> Result<(Vec<Key>, Vec<i64>), String> {
             .n()
             .num_bits();
         if bits < MIN_KEY_BITS {
-            return Err(format!("it holds a key of {bits} bits, {MIN_KEY_BITS} are needed"));
+            return Err(format!(
+                "it holds a key of {bits} bits, {MIN_KEY_BITS} are needed"
+            ));
         }
         keys.push(Key {
             key,

@@ -7,8 +7,11 @@
     reason = "a test stops where its expectation fails"
 )]
 
+mod concur;
+mod fake_http;
 mod ingress;
 mod journal;
 mod normalise_corpus;
 mod publish;
+mod simulator;
 mod support;

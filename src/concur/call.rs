@@ -1,0 +1,289 @@
+//! One call and its tries.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use rustls_platform_verifier::BuilderVerifierExt;
+
+use super::retry::{Patience, retry_after};
+use super::{BaseUrl, CallError, words};
+use crate::secret::Token;
+
+/// Largest answer that is read: a list of subscriptions is a few KiB.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// The header by which Concur links calls.
+const CORRELATION_ID: &str = "Concur-Correlationid";
+
+/// Calls one Concur, for one errand.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: BaseUrl,
+    patience: Patience,
+    deadline: Instant,
+}
+
+/// Why no client can be made: the system lacks what TLS needs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot set up TLS: {0} (are root certificates installed, or SSL_CERT_FILE set?)")]
+pub struct ClientError(String);
+
+/// What to send. Paths are encoded already.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) authorization: Option<(Scheme, &'a Token)>,
+    pub(super) accept: &'static str,
+    pub(super) content_type: Option<&'static str>,
+    pub(super) body: Vec<u8>,
+    /// Ties the calls of an errand together on Concur's side; its support asks for it.
+    pub(super) correlation_id: Option<&'a str>,
+    /// What must not come back in words, besides the token.
+    pub(super) secret: Option<&'a Token>,
+}
+
+/// The scheme of the `Authorization` header.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scheme {
+    /// v1.
+    OAuth,
+    /// ESS.
+    Bearer,
+}
+
+/// A success.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+}
+
+/// How one try ended.
+enum Try {
+    Answered(StatusCode, HeaderMap, Vec<u8>),
+    Silent,
+    Broken(String),
+}
+
+impl Client {
+    /// Makes a client; the errand's time starts now.
+    ///
+    /// # Errors
+    /// For https: the system has no root certificates.
+    pub fn new(base: BaseUrl, patience: Patience) -> Result<Self, ClientError> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("concur-bridge/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .pool_max_idle_per_host(0)
+            .http1_only()
+            .http1_title_case_headers();
+        builder = builder
+            .tls_backend_preconfigured(tls(&base)?)
+            .https_only(base.is_https());
+        if base.is_loopback() {
+            builder = builder.no_proxy();
+        }
+        let http = builder
+            .build()
+            .map_err(|error| ClientError(error.to_string()))?;
+        Ok(Self {
+            http,
+            base,
+            patience,
+            deadline: Instant::now() + patience.total,
+        })
+    }
+
+    /// Sends a request until it succeeds, is refused, or tries or time are used up. Every request of this module may
+    /// be sent twice without harm.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub(super) async fn call(&self, request: &Request<'_>) -> Result<Answer, CallError> {
+        let started = Instant::now();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let outcome = self.try_once(request, tries).await;
+            let asked = match &outcome {
+                Try::Answered(status, ..) if status.is_success() => None,
+                Try::Answered(status, headers, _) if is_passing(*status) => {
+                    retry_after(headers, SystemTime::now())
+                }
+                Try::Answered(..) => None,
+                Try::Silent | Try::Broken(_) => None,
+            };
+            let pause = asked.unwrap_or_else(|| self.patience.pause_after(tries));
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let may_retry = tries < self.patience.tries && pause < left;
+            let error = match outcome {
+                Try::Answered(status, _, body) if status.is_success() => {
+                    return Ok(Answer { status, body });
+                }
+                Try::Answered(status, headers, body) => self.judge(
+                    request,
+                    status,
+                    &headers,
+                    &body,
+                    tries,
+                    asked.filter(|wait| *wait >= left),
+                ),
+                Try::Silent => CallError::Silent {
+                    base: self.base.to_string(),
+                    waited: started.elapsed(),
+                    tries,
+                },
+                Try::Broken(reason) => CallError::Unreachable {
+                    base: self.base.to_string(),
+                    reason: self.clean(request, &reason),
+                    tries,
+                },
+            };
+            let passing = match &error {
+                CallError::Silent { .. }
+                | CallError::Unreachable { .. }
+                | CallError::Busy { .. } => true,
+                CallError::Refused { .. }
+                | CallError::Redirected { .. }
+                | CallError::Unreadable { .. } => false,
+            };
+            if !passing || !may_retry {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One try; the time left is shared fairly with the tries that may follow.
+    async fn try_once(&self, request: &Request<'_>, tries: u32) -> Try {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let timeout = left / (self.patience.tries + 1).saturating_sub(tries).max(1);
+        match tokio::time::timeout(timeout, self.send(request)).await {
+            Err(_elapsed) => Try::Silent,
+            Ok(Ok((status, headers, body))) => Try::Answered(status, headers, body),
+            Ok(Err(error)) => Try::Broken(innermost(&error.without_url())),
+        }
+    }
+
+    async fn send(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), reqwest::Error> {
+        let mut builder = self
+            .http
+            .request(request.method.clone(), self.base.join(request.path))
+            .header(ACCEPT, request.accept);
+        if let Some((scheme, token)) = request.authorization {
+            builder = builder.header(AUTHORIZATION, scheme.credentials(token));
+        }
+        if let Some(content_type) = request.content_type {
+            builder = builder.header(CONTENT_TYPE, content_type);
+        }
+        if let Some(correlation_id) = request.correlation_id {
+            builder = builder.header(CORRELATION_ID, correlation_id);
+        }
+        if request.method == Method::POST && request.body.is_empty() {
+            // hyper leaves it out; some gateways answer 411 then.
+            builder = builder.header(CONTENT_LENGTH, 0);
+        }
+        let mut response = builder.body(request.body.clone()).send().await?;
+        let mut body = Vec::new();
+        while body.len() < MAX_ANSWER_BYTES
+            && let Some(chunk) = response.chunk().await?
+        {
+            body.extend_from_slice(&chunk);
+        }
+        Ok((response.status(), response.headers().clone(), body))
+    }
+
+    fn judge(
+        &self,
+        request: &Request<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        tries: u32,
+        wait: Option<Duration>,
+    ) -> CallError {
+        let words = words::readable(body, &request.secrets());
+        if is_passing(status) {
+            CallError::Busy {
+                status,
+                words,
+                wait,
+                tries,
+            }
+        } else if status.is_redirection() {
+            let location = headers
+                .get(LOCATION)
+                .map(|value| String::from_utf8_lossy(value.as_bytes()));
+            CallError::Redirected {
+                status,
+                location: self.clean(request, &location.unwrap_or_default()),
+            }
+        } else {
+            CallError::Refused { status, words }
+        }
+    }
+
+    fn clean(&self, request: &Request<'_>, text: &str) -> String {
+        words::clean(text, &request.secrets())
+    }
+}
+
+impl Request<'_> {
+    fn secrets(&self) -> Vec<&Token> {
+        let token = self.authorization.map(|(_, token)| token);
+        token.into_iter().chain(self.secret).collect()
+    }
+}
+
+impl Scheme {
+    /// The header's value. A token that no header can carry becomes an empty one: Concur refuses it.
+    fn credentials(self, token: &Token) -> HeaderValue {
+        let name = match self {
+            Self::OAuth => "OAuth",
+            Self::Bearer => "Bearer",
+        };
+        let mut value = HeaderValue::from_str(&format!("{name} {}", token.expose()))
+            .unwrap_or_else(|_| HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
+    }
+}
+
+/// Whether the same request may succeed a little later.
+fn is_passing(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+}
+
+/// The cause behind reqwest's layers of "error sending request".
+fn innermost(error: &reqwest::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        words = next.to_string();
+        cause = next.source();
+    }
+    words
+}
+
+/// TLS with the platform's roots. Loopback over http needs none, and must not fail where there are none.
+fn tls(base: &BaseUrl) -> Result<rustls::ClientConfig, ClientError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientError(error.to_string()))?;
+    let verified = if base.is_https() {
+        builder
+            .with_platform_verifier()
+            .map_err(|error| ClientError(error.to_string()))?
+    } else {
+        builder.with_root_certificates(rustls::RootCertStore::empty())
+    };
+    Ok(verified.with_no_client_auth())
+}
