@@ -61,7 +61,9 @@ fn draft(form: Form) -> Draft {
     let expected = expected(tag);
     let mut data = expected.data;
     let token = token(tag.key);
-    if form != Form::Ess {
+    if form == Form::Ess {
+        data["context"] = Value::Null;
+    } else {
         data["token"] = json!({ "fingerprint": fingerprint(&token), "jwe": seal(&token) });
     }
     let id = expected

@@ -82,6 +82,12 @@ impl Trial {
     pub(crate) fn settle(mut self, log: &[Sent], promises: Promises) -> Outcome<Verdict> {
         // A loss ends this wait as well: the verdict names it.
         let waited = self.wait_read(log);
+        if let Some(status) = self.bridge.process.ended()? {
+            return Err(Failure(format!(
+                "the bridge ended by itself, {status}: {}",
+                self.bridge.last_words()
+            )));
+        }
         if promises.positions {
             self.bridge.wait_published(SETTLE_LIMIT)?;
         }

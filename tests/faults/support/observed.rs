@@ -249,12 +249,11 @@ fn check_envelope(event: &Value, message: &Message<'_>, faults: &mut Vec<String>
     }
 }
 
-/// The tag of a v1 event is its context, that of an ESS event is among its facts.
+/// The tag of a v1 event is its context, that of an ESS event, whose context is null, is among its facts.
 fn tag_of(data: &Value) -> Option<Tag> {
-    data.get("context")
-        .or_else(|| data.get("facts")?.get("tag"))
-        .and_then(Value::as_str)
-        .and_then(|text| text.parse().ok())
+    let context = data.get("context").and_then(Value::as_str);
+    let fact = || data.get("facts")?.get("tag")?.as_str();
+    context.or_else(fact)?.parse().ok()
 }
 
 /// `<instance>/<journal uuid>/<sequence>`

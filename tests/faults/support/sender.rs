@@ -147,7 +147,19 @@ struct Shared {
     stop: AtomicBool,
     accepted: AtomicU64,
     shed: AtomicU64,
+    /// Also what was answered as it must never be: the verdict tells.
     unanswered: AtomicU64,
+}
+
+impl Shared {
+    fn count(&self, fate: Fate) {
+        let counter = match fate {
+            Fate::Accepted(_) => &self.accepted,
+            Fate::Shed => &self.shed,
+            Fate::Unanswered | Fate::Wrong(_) => &self.unanswered,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A load that runs.
@@ -257,43 +269,34 @@ impl Worker {
         self.shared.stop.load(Ordering::Relaxed)
     }
 
-    /// Sends `tag` as often as its form is sent, and logs the last fate.
+    /// Sends `tag` as often as its form is sent, and logs the last fate; nothing when no byte of it ever left.
     fn deliver(&mut self, tag: Tag) {
         let request = traffic::request(tag, self.load.body_bytes);
+        let mut last = None;
         loop {
             let at = self.start.elapsed();
-            let Some(fate) = self.post(&request) else {
-                // Nothing was sent: there is nobody to send to.
-                wait::pause(self.load.rest);
-                if self.stopping() {
-                    return;
-                }
-                continue;
-            };
-            let took = self.start.elapsed().saturating_sub(at);
-            let counter = match fate {
-                Fate::Accepted(_) => &self.shared.accepted,
-                Fate::Shed => &self.shared.shed,
-                Fate::Unanswered | Fate::Wrong(_) => &self.shared.unanswered,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-            let repeat =
-                tag.key.form == Form::Ess && !matches!(fate, Fate::Accepted(_) | Fate::Wrong(_));
-            if !repeat || self.stopping() {
-                self.log.push(Sent {
+            if let Some(fate) = self.post(&request) {
+                let took = self.start.elapsed().saturating_sub(at);
+                self.shared.count(fate);
+                last = Some(Sent {
                     tag,
                     fate,
                     at,
                     took,
                 });
             }
-            if !matches!(fate, Fate::Accepted(_)) {
-                wait::pause(self.load.rest);
-            }
-            if !repeat || self.stopping() {
-                return;
+            let over = match last.map(|sent| sent.fate) {
+                None => false,
+                Some(Fate::Accepted(_)) => break,
+                Some(Fate::Wrong(_)) => true,
+                Some(Fate::Shed | Fate::Unanswered) => tag.key.form != Form::Ess,
+            };
+            wait::pause(self.load.rest);
+            if over || self.stopping() {
+                break;
             }
         }
+        self.log.extend(last);
     }
 
     /// `None` when no byte of the request left: the connection could not be made.
