@@ -24,7 +24,11 @@ use crate::exit::Exit;
 /// Takes SAP Concur's notification postbacks over HTTP and publishes them to Kafka: durable before the answer, exactly
 /// once, no token in clear.
 #[derive(Parser)]
-#[command(name = "concur-bridge", subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "concur-bridge",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
