@@ -38,7 +38,11 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut fenced = Vec::new();
     for cycle in 1..=cycles {
         let sender = Load::new(cycle * 2, rng.next()).start(&trial.target);
-        wait::pause(rng.between(Duration::from_millis(300), Duration::from_millis(900)));
+        let seen = trial.follower.count();
+        wait::until_true(FENCE_LIMIT, "events to be read", || {
+            trial.follower.count() > seen + 50
+        })?;
+        wait::pause(rng.between(Duration::ZERO, Duration::from_millis(600)));
         // Stopped in full flow: an open transaction, answers on the way.
         let stopped = sender.elapsed();
         trial.bridge.process.signal(Signal::STOP)?;
