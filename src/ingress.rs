@@ -13,9 +13,9 @@
 //!
 //! **Left to others.** What a postback means and where it is kept ([`accept`](crate::accept)).
 //!
-//! **Layout**, in the order of a connection's way: [`listener`] accepts, [`opening`] unwraps PROXY header and TLS,
-//! [`connection`] runs HTTP under the clock of [`pace`] on a [`wire`], [`handler`] makes the checks of [`head`],
-//! [`auth`], [`body`] and [`signature`], [`refused`] and [`answer`] say what comes of it.
+//! **Layout**, in the order of a connection's way: `listener` accepts, `opening` unwraps PROXY header and TLS,
+//! `connection` runs HTTP under the clock of `pace` on a `wire`, `handler` makes the checks of `head`,
+//! `auth`, `body` and `signature`, `refused` and `answer` say what comes of it.
 
 mod answer;
 mod auth;

@@ -117,7 +117,7 @@ impl<A: Accept> Caller<A> {
                 self.handler
                     .meters
                     .answered(dialect, answer.status(), began);
-                self.finish(answer)
+                self.finish(answer, false)
             }
             Err(refusal) => self.refuse(deny(refusal.into()), true, began),
         }
@@ -161,19 +161,22 @@ impl<A: Accept> Caller<A> {
             .iter()
             .any(|route| Some(route.dialect) == denied.route && route.gate.challenges());
         let answer = answer::refused(&denied.refused, challenge);
-        if reusable {
-            return self.finish(answer);
+        if !reusable {
+            self.pace.leave_unread();
         }
-        self.pace.leave_unread();
-        self.finish(answer::closing(answer))
+        self.finish(answer, !reusable)
     }
 
-    fn finish(&self, answer: Answer) -> Result<Answer, Hangup> {
-        if self.pace.enter(Phase::Idle) {
-            Ok(answer)
-        } else {
-            Err(Hangup(Ending::Evicted))
+    fn finish(&self, answer: Answer, closing: bool) -> Result<Answer, Hangup> {
+        let last = self.pace.count_answer();
+        if !self.pace.enter(Phase::Idle) {
+            return Err(Hangup(Ending::Evicted));
         }
+        Ok(if closing || last {
+            answer::closing(answer)
+        } else {
+            answer
+        })
     }
 }
 

@@ -75,7 +75,8 @@ impl Opening {
             }
         };
         handler.meters.handshakes.increment(1);
-        connection::serve(stream, caller(named), stop).await
+        // On the heap, so that a connection without TLS does not take its room.
+        Box::pin(connection::serve(stream, caller(named), stop)).await
     }
 
     async fn proxied(

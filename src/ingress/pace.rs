@@ -6,7 +6,7 @@
 //! timer and by the accept loop, which may turn a connection that waits for its client into an evicted one. An evicted
 //! connection never begins another request, and a request that was handed to the journal is never evicted.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::limits;
@@ -58,6 +58,7 @@ pub(super) struct Pace {
     patience: Patience,
     stopping: AtomicBool,
     unread: AtomicBool,
+    answers: AtomicU32,
 }
 
 impl Pace {
@@ -69,6 +70,7 @@ impl Pace {
             patience,
             stopping: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            answers: AtomicU32::new(0),
         };
         pace.word.store(pace.now() << 4, Ordering::Relaxed);
         pace
@@ -131,6 +133,11 @@ impl Pace {
     /// The process stops: what is between two requests ends soon.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts one answer; `true`: it is the last that the connection gets.
+    pub(super) fn count_answer(&self) -> bool {
+        self.answers.fetch_add(1, Ordering::Relaxed) + 1 >= limits::MAX_ANSWERS
     }
 
     /// Marks that an answer goes out before its request was read to the end.
@@ -202,6 +209,15 @@ mod tests {
         assert_eq!(left(&pace), Some(6));
         pace.stop();
         assert_eq!(left(&pace), Some(1));
+    }
+
+    #[test]
+    fn a_connection_gets_a_bounded_number_of_answers() {
+        let pace = pace();
+        pace.answers
+            .store(limits::MAX_ANSWERS - 2, Ordering::Relaxed);
+        assert!(!pace.count_answer());
+        assert!(pace.count_answer());
     }
 
     #[test]

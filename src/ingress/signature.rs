@@ -3,7 +3,7 @@
 //! Concur documents the header but not the algorithm; a public sample of theirs verifies so, with the longest salt that
 //! fits. Salts of 32 bytes, what most libraries make, are taken as well, others are not. Keys are PEM files with
 //! certificates or public keys, several at once because Concur rotates them; one that matches is enough. A
-//! certificate past its end still verifies and raises the alarm of [`expiry`](super::expiry): the signature proves who
+//! certificate past its end still verifies and raises the alarm of `expiry`: the signature proves who
 //! sent the body, and refusing it would lose postbacks over a file that nobody exchanged in time.
 //!
 //! `observe` verifies and counts and refuses nothing, to see what Concur sends before `enforce` answers 401.

@@ -8,3 +8,4 @@ mod connections;
 mod proxies;
 mod raw;
 mod signatures;
+mod telemetry;

@@ -13,6 +13,5 @@ mod ingress;
 mod journal;
 mod normalise_corpus;
 mod publish;
-mod publish_direct;
 mod simulator;
 mod support;
