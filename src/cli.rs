@@ -4,7 +4,7 @@
 
 //NYI mod check;
 mod concur;
-//NYI mod demo;
+mod demo;
 mod health;
 //NYI mod journal;
 mod output;
@@ -24,7 +24,11 @@ use crate::exit::Exit;
 /// Takes SAP Concur's notification postbacks over HTTP and publishes them to Kafka: durable before the answer, exactly
 /// once, no token in clear.
 #[derive(Parser)]
-#[command(name = "concur-bridge", subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "concur-bridge",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,6 +47,8 @@ struct ConfigArgs {
 enum Command {
     /// Run the bridge until SIGTERM or SIGINT.
     Serve(serve::Args),
+    /// Run the whole bridge on a broker inside this process, with a simulated Concur: nothing to install.
+    Demo(demo::Args),
     /// Ask a running bridge whether it is ready; exit 0 when it is. For health checks.
     Health(health::Args),
     /// Print the JSON Schema of the events, or an AsyncAPI document of the topics.
@@ -73,6 +79,7 @@ impl Cli {
     pub fn run(self) -> Exit {
         match self.command {
             Command::Serve(args) => serve::run(args),
+            Command::Demo(args) => demo::run(args),
             Command::Health(args) => health::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Tokens(command) => tokens::run(command),

@@ -3,6 +3,8 @@
 //! Any non-empty token may subscribe, since the simulator cannot know a developer's; but a trip or a profile is served
 //! only to the token that its postback carried: the traveller's own, or their company's.
 
+mod ess;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ struct Desk {
     world: World,
     so_far: Arc<SoFar>,
     registry: Registry,
+    grants: ess::Grants,
 }
 
 /// An answer that is not what was asked for.
@@ -44,11 +47,13 @@ pub(super) fn router(world: World, so_far: Arc<SoFar>, registry: Registry) -> Ro
         .route("/travel/trip/v1.1/{id}", get(trip))
         .route("/api/travelprofile/v1.0/profile", get(profile))
         .route("/api/travelprofile/v2.0/profile", get(profile))
+        .merge(ess::router())
         .fallback(async || Refusal::Unknown("there is no such resource"))
         .with_state(Desk {
             world,
             so_far,
             registry,
+            grants: ess::Grants::default(),
         })
 }
 

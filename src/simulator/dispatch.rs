@@ -1,5 +1,6 @@
 //! Hands out the news: decides what happens next, packs it, and gives it to a lane when its time has come.
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::dice::Dice;
+use super::ess::{self, Topic};
 use super::parcel::Parcel;
 use super::registry::Channel;
+use super::signing::SigningKey;
 use super::story::{News, Plot, Story, What};
 use super::target::Target;
 use super::v1::{self, Malformation};
@@ -53,13 +56,29 @@ pub(super) struct Dispatcher {
     pub(super) story: Story<Channel>,
     pub(super) channels: watch::Receiver<Vec<Channel>>,
     pub(super) v1_target: Option<Arc<Target>>,
-    pub(super) object_base: String,
+    pub(super) signing: Option<SigningKey>,
+    pub(super) bases: Bases,
     pub(super) faults: Faults,
     pub(super) clock: Clock,
     pub(super) rate: Option<f64>,
     pub(super) count: Option<u64>,
+    /// Whether all of `count` is packed, and signed, before the first is handed out.
+    pub(super) prepare: bool,
     pub(super) lanes: Vec<mpsc::Sender<Parcel>>,
     pub(super) stop: CancellationToken,
+}
+
+/// What URLs in postbacks begin with.
+#[derive(Debug, Clone)]
+pub(super) struct Bases {
+    pub(super) v1: String,
+    pub(super) v4: String,
+}
+
+/// The dice of one run.
+struct Chances {
+    faults: Dice,
+    choice: Dice,
 }
 
 impl Dispatcher {
@@ -73,21 +92,34 @@ impl Dispatcher {
     }
 
     async fn hand_out(&mut self) {
+        let seed = self.world.seed();
+        let mut chances = Chances {
+            faults: Dice::new(seed, &[FAULTS]),
+            choice: Dice::new(seed, &[CHOICE]),
+        };
+        let mut prepared = VecDeque::new();
+        if let (true, Some(count)) = (self.prepare, self.count) {
+            for number in 0..count {
+                let Some(parcel) = self.next_parcel(number, &mut chances).await else {
+                    return;
+                };
+                prepared.push_back(parcel);
+                // Packing does not wait for anything: let a stop come through.
+                tokio::task::yield_now().await;
+            }
+        }
         let mut pace = Pace::new(self.rate);
-        let mut faults = Dice::new(self.world.seed(), &[FAULTS]);
-        let mut choice = Dice::new(self.world.seed(), &[CHOICE]);
         let mut handed = 0;
         while self.count.is_none_or(|count| handed < count) {
-            let Some(channel) = self.next_channel(&mut choice).await else {
-                return;
+            let parcel = match prepared.pop_front() {
+                Some(parcel) => parcel,
+                None => match self.next_parcel(handed, &mut chances).await {
+                    Some(parcel) => parcel,
+                    None => return,
+                },
             };
             pace.wait().await;
-            let at = self.time(handed);
-            let news = self.story.next(channel.clone(), plot(&channel), at);
-            let lane = lane_of(&news, self.lanes.len());
-            let Some(parcel) = self.pack(news, &channel, &mut faults) else {
-                return;
-            };
+            let lane = lane_of(&parcel.news, self.lanes.len());
             if self.lanes[lane].send(parcel).await.is_err() {
                 return;
             }
@@ -95,39 +127,69 @@ impl Dispatcher {
         }
     }
 
+    /// The next piece of news that somebody wants, packed. Waits while nobody is subscribed.
+    async fn next_parcel(&mut self, number: u64, chances: &mut Chances) -> Option<Parcel> {
+        loop {
+            let channel = self.next_channel(&mut chances.choice).await?;
+            let at = self.time(number);
+            let news = self.story.next(channel.clone(), plot(&channel), at);
+            if channel.wants(&news) {
+                return self.pack(news, &channel, &mut chances.faults);
+            }
+        }
+    }
+
     /// One of the channels, trips more often than profiles more often than payments; waits while there is none.
     async fn next_channel(&mut self, choice: &mut Dice) -> Option<Channel> {
-        self.channels
-            .wait_for(|channels| !channels.is_empty())
+        let has_v1 = self.v1_target.is_some();
+        let weight = |channel: &Channel| {
+            if has_v1 || matches!(channel, Channel::Ess(_)) {
+                weight(channel)
+            } else {
+                0
+            }
+        };
+        let total = |channels: &[Channel]| channels.iter().map(weight).sum::<u64>();
+        let channels = self
+            .channels
+            .wait_for(|channels| total(channels) > 0)
             .await
             .ok()?;
-        let channels = self.channels.borrow_and_update();
-        let mut left = choice.below(channels.iter().map(weight).sum());
+        let mut left = choice.below(total(&channels));
         channels
             .iter()
             .find(|channel| {
-                let here = left < weight(channel);
+                let is_chosen = left < weight(channel);
                 left = left.saturating_sub(weight(channel));
-                here
+                is_chosen
             })
             .cloned()
     }
 
     fn pack(&self, news: News, channel: &Channel, faults: &mut Dice) -> Option<Parcel> {
-        let malformation = faults
-            .chance(self.faults.malformed)
-            .then(|| Malformation::of_v1(&news, faults));
+        let is_malformed = faults.chance(self.faults.malformed);
         let is_doubled = faults.chance(self.faults.duplicate);
         let is_slow = faults.chance(self.faults.slow);
-        let mut parcel = match channel {
-            Channel::V1(level, _) => {
-                let mut message = v1::message(self.world, &news, *level, &self.object_base);
-                if let Some(how) = malformation {
-                    message = v1::spoil(message, how);
-                }
-                Parcel::pack(news, Dialect::V1, message, self.v1_target.as_ref()?)?
-            }
+        let (dialect, target, malformation) = match channel {
+            Channel::V1(..) => (
+                Dialect::V1,
+                self.v1_target.as_ref()?,
+                Malformation::of_v1(&news, faults),
+            ),
+            Channel::Ess(webhook) => (Dialect::Ess, &webhook.target, ess::malformation(faults)),
         };
+        let malformation = is_malformed.then_some(malformation);
+        let mut message = match channel {
+            Channel::V1(level, _) => v1::message(self.world, &news, *level, &self.bases.v1),
+            Channel::Ess(webhook) => ess::message(self.world, &news, webhook.topic, &self.bases.v4),
+        };
+        if let Some(how) = malformation {
+            message = v1::spoil(message, how);
+        }
+        if let (Dialect::Ess, Some(key)) = (dialect, &self.signing) {
+            message = ess::sign(message, key);
+        }
+        let mut parcel = Parcel::pack(news, dialect, message, target)?;
         parcel.malformation = malformation;
         parcel.is_doubled = is_doubled;
         parcel.is_slow = is_slow;
@@ -173,11 +235,24 @@ impl Pace {
     }
 }
 
+impl Channel {
+    fn wants(&self, news: &News) -> bool {
+        match self {
+            Self::V1(..) => true,
+            Self::Ess(webhook) => webhook.filter.wants(ess::event_type(news, webhook.topic)),
+        }
+    }
+}
+
 fn plot(channel: &Channel) -> Plot {
     match channel {
         Channel::V1(_, Feature::Itinerary) => Plot::Trip,
         Channel::V1(_, Feature::Fop) => Plot::Payment,
         Channel::V1(_, Feature::Profile) => Plot::Profile,
+        Channel::Ess(webhook) => match webhook.topic {
+            Topic::Itinerary => Plot::Trip,
+            Topic::TravelProfile | Topic::Identity => Plot::Profile,
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, SizeHint};
@@ -62,6 +62,15 @@ pub enum Answer {
 pub(super) type Content = Either<Full<Bytes>, Drip>;
 
 impl Parcel {
+    /// The request target as it may be shown: the token cut short, in a world that is made up anyway.
+    pub fn shown(&self) -> String {
+        let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
+        let (before, rest) = target.split_once("oauth_token_key=").unwrap_or((target, ""));
+        let after = rest.split_once('&').map(|(_, after)| format!("&{after}")).unwrap_or_default();
+        let token = if rest.is_empty() { "" } else { "oauth_token_key=…" };
+        format!("{before}{token}{after}")
+    }
+
     /// Packs a message; `None` when its query makes no URI.
     pub(super) fn pack(
         news: News,
@@ -78,13 +87,11 @@ impl Parcel {
         );
         // hyper leaves it out when there is no body; Concur does not.
         headers.insert(CONTENT_LENGTH, HeaderValue::from(message.body.len()));
-        if let Some(content_type) = message.content_type {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(basic) = &target.basic {
+            headers.insert(AUTHORIZATION, basic.clone());
         }
         // A user-level postback's own Authorization header leaves no room for basic credentials.
-        if let Some(authorization) = message.authorization.or_else(|| target.basic.clone()) {
-            headers.insert(AUTHORIZATION, authorization);
-        }
+        headers.extend(message.headers);
         let target = Arc::clone(target);
         let body = message.body;
         Some(Self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -16,7 +16,7 @@ const BUCKETS: usize = 40 * STEPS;
 /// Counters, shared by all who send.
 #[derive(Debug)]
 pub(super) struct Tally {
-    started: Instant,
+    started: OnceLock<Instant>,
     sent: AtomicU64,
     retried: AtomicU64,
     duplicates: AtomicU64,
@@ -46,7 +46,7 @@ pub struct Summary {
     pub malformed: u64,
     /// ESS events that were not taken when the run ended.
     pub undelivered: u64,
-    /// Seconds from the start to the last answer.
+    /// Seconds from the first request to the last answer.
     pub seconds: f64,
     /// Answered requests per second.
     pub events_per_second: f64,
@@ -66,7 +66,7 @@ pub struct Latency {
 impl Tally {
     pub(super) fn new() -> Self {
         Self {
-            started: Instant::now(),
+            started: OnceLock::new(),
             sent: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
@@ -81,6 +81,7 @@ impl Tally {
     }
 
     pub(super) fn note_news(&self, is_malformed: bool) {
+        self.started.get_or_init(Instant::now);
         self.sent.fetch_add(1, Relaxed);
         self.malformed.fetch_add(u64::from(is_malformed), Relaxed);
     }
@@ -111,8 +112,10 @@ impl Tally {
         let micros = whole_micros(latency);
         self.latency[bucket(micros)].fetch_add(1, Relaxed);
         self.slowest_micros.fetch_max(micros, Relaxed);
-        self.last_answer_micros
-            .fetch_max(whole_micros(self.started.elapsed()), Relaxed);
+        self.last_answer_micros.fetch_max(
+            whole_micros(self.started.get_or_init(Instant::now).elapsed()),
+            Relaxed,
+        );
     }
 
     /// Pieces of news whose sending has begun.

@@ -77,6 +77,20 @@ impl Target {
         self
     }
 
+    /// The URL without credentials.
+    pub(super) fn url(&self) -> String {
+        let scheme = if self.is_https { "https" } else { "http" };
+        let query = self
+            .query
+            .as_ref()
+            .map_or_else(String::new, |query| format!("?{query}"));
+        format!(
+            "{scheme}://{}{}{query}",
+            self.authority.to_str().unwrap_or_default(),
+            self.path
+        )
+    }
+
     /// The request target with a query; `None` when the two make no URI.
     pub(super) fn uri(&self, query: &str) -> Option<Uri> {
         let text = match (&self.query, query) {

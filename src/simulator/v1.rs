@@ -1,7 +1,7 @@
 //! News as v1 postbacks, in the words of the pages Travel Profile v1 - Company Notification and - User Notification.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::dice::Dice;
@@ -21,8 +21,7 @@ const IN_A_VALUE: &AsciiSet = &NON_ALPHANUMERIC
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     pub(super) query: String,
-    pub(super) content_type: Option<&'static str>,
-    pub(super) authorization: Option<HeaderValue>,
+    pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
@@ -94,18 +93,19 @@ pub(super) fn message(world: World, news: &News, level: Level, object_base: &str
         query.push_str("&userid_type=login&userid_value=");
         query.push_str(&escaped(&traveller.login));
     }
-    let is_trip = matches!(news.what, What::Trip(..));
-    let authorization = (is_trip && level == Level::User)
-        .then(|| HeaderValue::from_str(&format!("OAuth {token}")).ok())
-        .flatten()
-        .map(|mut value| {
+    let mut headers = HeaderMap::new();
+    if matches!(news.what, What::Trip(..)) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        if level == Level::User
+            && let Ok(mut value) = HeaderValue::from_str(&format!("OAuth {token}"))
+        {
             value.set_sensitive(true);
-            value
-        });
+            headers.insert(AUTHORIZATION, value);
+        }
+    }
     Message {
         query,
-        content_type: is_trip.then_some("application/xml"),
-        authorization,
+        headers,
         body: notification(news, object_base).into(),
     }
 }
@@ -219,7 +219,7 @@ mod tests {
         let page = include_str!("../../tests/pages/itinerary-notification.xml")
             .replace("naIzQJ0y2DBWjCIQOb2SHTsozwBsHDkdP", &trip.id);
         assert_eq!(message.body, page);
-        assert!(message.authorization.is_none());
+        assert!(!message.headers.contains_key(AUTHORIZATION));
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
             message.query,
             format!("type=Itinerary&oauth_token_key={}", escaped(token))
         );
-        assert_eq!(message.authorization.unwrap(), &format!("OAuth {token}"));
+        assert_eq!(message.headers[AUTHORIZATION], &format!("OAuth {token}"));
     }
 
     #[test]
@@ -245,7 +245,7 @@ mod tests {
                 escaped(&news.traveller.token)
             )
         );
-        assert!(message.body.is_empty() && message.content_type.is_none());
+        assert!(message.body.is_empty() && message.headers.is_empty());
     }
 
     #[test]

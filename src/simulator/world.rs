@@ -178,6 +178,13 @@ impl World {
             .find(|traveller| traveller.token == token)
     }
 
+    /// The traveller with an id of ESS.
+    pub fn traveller_by_uuid(self, uuid: Uuid) -> Option<Traveller> {
+        (0..COMPANIES * TRAVELLERS)
+            .map(|number| self.traveller(number))
+            .find(|traveller| traveller.uuid == uuid)
+    }
+
     /// Whether a token may read what belongs to a traveller: it is theirs, or their company's.
     pub fn may_read(self, token: &str, traveller: &Traveller) -> bool {
         token == traveller.token || token == self.company(traveller.company).token

@@ -1,5 +1,7 @@
 //! Does the simulator behave as Concur does, and is it fast enough never to be what is measured?
 
+mod ess;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
