@@ -190,11 +190,15 @@ async fn stopping_closes_idle_connections_and_finishes_the_answers_in_progress()
     assert_eq!(idle.ask(postback("/unknown")).await.unwrap().status, 404);
     let mut half = bench.connect().await;
     half.send("POST /post").await;
+    let mut slow = bench.connect().await;
+    slow.send("POST /postback HTTP/1.1\r\nhost: b\r\ncontent-length: 9\r\n\r\n1")
+        .await;
     let mut owed = bench.connect().await;
     owed.send(postback("/postback")).await;
     until(|| bench.seen().len() == 1).await;
 
     bench.stop();
+    assert!(slow.is_closed().await);
     assert!(idle.is_closed().await);
     assert!(half.is_closed().await);
     until(|| std::net::TcpStream::connect(bench.address).is_err()).await;
