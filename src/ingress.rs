@@ -145,7 +145,7 @@ impl<A: Accept> Ingress<A> {
             handshakes: limits::InFlight::new(limits::MAX_HANDSHAKES),
             time: ingress.header_timeout,
         };
-        for sentence in advice(ingress, auth) {
+        if let Some(sentence) = advice(ingress, auth) {
             warn!("{sentence}");
         }
         let socket = listen(ingress.listen)?;
