@@ -1,4 +1,4 @@
-# The bridge as a container: one static-enough binary on a slim Debian, run by a user that owns nothing but /data and /keys.
+# The bridge as a container: one binary on a slim Debian, run by a user that owns nothing but /data and /keys.
 #
 #   docker build -t concur-bridge .
 #   docker run -e CONCUR_BRIDGE_KAFKA__BROKERS=broker:9092 … concur-bridge

@@ -54,7 +54,10 @@ pub struct StartError {
 
 impl StartError {
     fn new(exit: Exit, message: impl ToString) -> Self {
-        Self { exit, message: message.to_string() }
+        Self {
+            exit,
+            message: message.to_string(),
+        }
     }
 }
 
@@ -90,18 +93,27 @@ impl App {
             .map(|file| reloader.text("admin_token", file, AdminTokens::parse))
             .transpose()?;
         let sealer = Sealer::new(vault, config.events.user);
-        let rules = Rules { object_uri_hosts: config.events.object_uri_hosts.clone() };
+        let rules = Rules {
+            object_uri_hosts: config.events.object_uri_hosts.clone(),
+        };
 
         let keeping = Keeping::open(config, mode).await?;
         let acceptor = Acceptor::new(rules, sealer, keeping.keeper());
         let ingress = match mode {
-            Mode::Serve => Some(Ingress::bind(&config.ingress, &config.auth, acceptor, &mut reloader)?),
+            Mode::Serve => Some(Ingress::bind(
+                &config.ingress,
+                &config.auth,
+                acceptor,
+                &mut reloader,
+            )?),
             Mode::DrainOnly => None,
         };
         let console_listener = Console::bind(config.admin.listen)
             .await
             .map_err(|error| StartError::new(Exit::Failure, error))?;
-        let admin = console_listener.local_addr().map_err(|error| StartError::new(Exit::Failure, error))?;
+        let admin = console_listener
+            .local_addr()
+            .map_err(|error| StartError::new(Exit::Failure, error))?;
         keeping.note_admin(admin);
         let console = Console {
             guard: Guard::new(admin, &config.admin.hosts, admin_tokens),
@@ -138,9 +150,10 @@ impl App {
     pub async fn run(mut self) -> Exit {
         let stop = CancellationToken::new();
         self.announce();
-        let mut ingress = self.ingress.take().map(|ingress| {
-            tokio::spawn(ingress.serve(stop.clone(), self.drain_deadline))
-        });
+        let mut ingress = self
+            .ingress
+            .take()
+            .map(|ingress| tokio::spawn(ingress.serve(stop.clone(), self.drain_deadline)));
         let mut console = tokio::spawn(self.console.clone().serve(self.console_listener));
         tokio::spawn(self.reloader.run(stop.clone()));
         tokio::spawn(keep_metrics(self.console.metrics.clone(), stop.clone()));
@@ -167,7 +180,11 @@ impl App {
         };
         let transaction_open = self.keeping.close(deadline).await;
         if answers_open || transaction_open {
-            tracing::warn!(answers_open, transaction_open, "not finished at shutdown.drain_deadline; nothing is lost");
+            tracing::warn!(
+                answers_open,
+                transaction_open,
+                "not finished at shutdown.drain_deadline; nothing is lost"
+            );
         }
         let exit = match reason {
             Exit::Success if answers_open || transaction_open => Exit::Unfinished,
@@ -179,7 +196,10 @@ impl App {
 
     /// The line that scripts wait for.
     fn announce(&self) {
-        let ingress = self.ingress().map(|address| address.to_string()).unwrap_or_default();
+        let ingress = self
+            .ingress()
+            .map(|address| address.to_string())
+            .unwrap_or_default();
         let (journal, position) = self.keeping.place();
         tracing::info!(
             ingress,
@@ -222,7 +242,9 @@ fn open_vault(config: &Config, reloader: &mut Reloader) -> Result<Vault, StartEr
     let (watched, tokens) = (vault.clone(), config.tokens.clone());
     let files = [tokens.key_file.clone(), tokens.fingerprint_key_file.clone()];
     reloader.watch("token_keys", &files, move || {
-        watched.reload(&tokens).map_err(|error| error.into_load_error("token_keys"))
+        watched
+            .reload(&tokens)
+            .map_err(|error| error.into_load_error("token_keys"))
     })?;
     Ok(vault)
 }

@@ -3,15 +3,15 @@
 //! stdout belongs to a command's result, stderr to logs and complaints. `--json` wherever a machine may read.
 
 //NYI mod check;
-//NYI mod concur;
-//NYI mod demo;
+mod concur;
+mod demo;
 mod health;
 //NYI mod journal;
 mod output;
 //NYI mod quarantine;
 mod schema;
 mod serve;
-//NYI mod simulate;
+mod simulate;
 mod tokens;
 
 use std::path::PathBuf;
@@ -24,7 +24,11 @@ use crate::exit::Exit;
 /// Takes SAP Concur's notification postbacks over HTTP and publishes them to Kafka: durable before the answer, exactly
 /// once, no token in clear.
 #[derive(Parser)]
-#[command(name = "concur-bridge", subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "concur-bridge",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,6 +47,8 @@ struct ConfigArgs {
 enum Command {
     /// Run the bridge until SIGTERM or SIGINT.
     Serve(serve::Args),
+    /// Run the whole bridge on a broker inside this process, with a simulated Concur: nothing to install.
+    Demo(demo::Args),
     /// Ask a running bridge whether it is ready; exit 0 when it is. For health checks.
     Health(health::Args),
     /// Print the JSON Schema of the events, or an AsyncAPI document of the topics.
@@ -50,6 +56,10 @@ enum Command {
     /// Open sealed tokens, rotate the key that seals them.
     #[command(subcommand)]
     Tokens(tokens::Command),
+    #[command(flatten)]
+    Concur(concur::Command),
+    /// Play Concur: subscription API, trip and profile resources, postbacks at a rate.
+    Simulate(simulate::Args),
 }
 
 impl Cli {
@@ -69,9 +79,12 @@ impl Cli {
     pub fn run(self) -> Exit {
         match self.command {
             Command::Serve(args) => serve::run(args),
+            Command::Demo(args) => demo::run(args),
             Command::Health(args) => health::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Tokens(command) => tokens::run(command),
+            Command::Concur(command) => concur::run(command),
+            Command::Simulate(args) => simulate::run(args),
         }
     }
 }

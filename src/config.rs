@@ -21,6 +21,7 @@ use std::time::Duration;
 pub use hosts::ObjectUriHosts;
 use ipnet::IpNet;
 pub use load::ConfigError;
+pub use units::parse_duration;
 pub use reader::Fault;
 
 /// The whole configuration, valid.

@@ -71,7 +71,9 @@ impl Console {
                 }
             };
             // A newcomer beyond the cap is closed at once: a probe that comes again is better than one that hangs.
-            let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
+            let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                continue;
+            };
             let service = TowerToHyperService::new(router.clone());
             tokio::spawn(async move {
                 let connection = http1::Builder::new()
@@ -91,7 +93,10 @@ impl Console {
     /// As the system says, with the address.
     pub async fn bind(address: SocketAddr) -> Result<TcpListener, std::io::Error> {
         TcpListener::bind(address).await.map_err(|error| {
-            std::io::Error::new(error.kind(), format!("cannot listen on {address} (admin.listen): {error}"))
+            std::io::Error::new(
+                error.kind(),
+                format!("cannot listen on {address} (admin.listen): {error}"),
+            )
         })
     }
 
@@ -103,7 +108,10 @@ impl Console {
             .route("/metrics", get(render_metrics))
             .route("/", get(show_page))
             .nest("/api/v1", api::router())
-            .layer(middleware::from_fn_with_state((self.guard.clone(), page.clone()), admit))
+            .layer(middleware::from_fn_with_state(
+                (self.guard.clone(), page.clone()),
+                admit,
+            ))
             .layer(Extension(page))
             .with_state(self)
     }
@@ -118,10 +126,16 @@ struct Page {
 
 impl Page {
     fn new() -> Self {
-        let (style, script) = (include_str!("console/console.css"), include_str!("console/console.js"));
-        let html = include_str!("console/page.html").replace("/*style*/", style).replace("/*script*/", script);
+        let (style, script) = (
+            include_str!("console/console.css"),
+            include_str!("console/console.js"),
+        );
+        let html = include_str!("console/page.html")
+            .replace("/*style*/", style)
+            .replace("/*script*/", script);
         let hash = |text: &str| {
-            base64::engine::general_purpose::STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
+            base64::engine::general_purpose::STANDARD
+                .encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
         };
         let policy = format!(
             "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; \
@@ -129,27 +143,45 @@ impl Page {
             hash(script),
             hash(style)
         );
-        let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
-        Self { html: html.into(), policy }
+        let policy =
+            HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        Self {
+            html: html.into(),
+            policy,
+        }
     }
 }
 
-async fn admit(State((guard, page)): State<(Guard, Page)>, request: Request, next: Next) -> Response {
+async fn admit(
+    State((guard, page)): State<(Guard, Page)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
     let mut response = match guard.admit(request.method(), path, request.headers()) {
         Ok(()) => next.run(request).await,
         // A browser sends no bearer token by itself: the page, which holds no data, asks for it.
-        Err(StatusCode::UNAUTHORIZED) if path == "/" => (StatusCode::UNAUTHORIZED, Html(page.html.to_string())).into_response(),
+        Err(StatusCode::UNAUTHORIZED) if path == "/" => {
+            (StatusCode::UNAUTHORIZED, Html(page.html.to_string())).into_response()
+        }
         Err(status) => api::problem(status, None),
     };
     if response.status() == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     for (name, value) in [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ),
         (header::CONTENT_SECURITY_POLICY, page.policy),
     ] {
         response.headers_mut().insert(name, value);
@@ -163,11 +195,22 @@ async fn show_page(Extension(page): Extension<Page>) -> Html<String> {
 
 async fn readyz(State(console): State<Console>) -> Response {
     let readiness = console.health.readiness();
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, axum::Json(readiness)).into_response()
 }
 
 async fn render_metrics(State(console): State<Console>) -> Response {
     console.health.record();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], console.metrics.render()).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        console.metrics.render(),
+    )
+        .into_response()
 }

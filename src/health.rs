@@ -44,10 +44,23 @@ impl Health {
             Some(journal) => journal.status().refusal.map(unavailable),
             None => (!self.publish.kafka_up()).then_some(Unavailable::KafkaUnavailable),
         };
-        let mut reasons: Vec<_> = stopping.into_iter().chain(refusal).map(Unavailable::reason).collect();
+        let mut reasons: Vec<_> = stopping
+            .into_iter()
+            .chain(refusal)
+            .map(Unavailable::reason)
+            .collect();
         reasons.dedup();
-        let degraded = self.publish.degraded().into_iter().map(|(degraded, _)| degraded.code()).collect();
-        Readiness { ready: reasons.is_empty(), degraded, reasons }
+        let degraded = self
+            .publish
+            .degraded()
+            .into_iter()
+            .map(|(degraded, _)| degraded.code())
+            .collect();
+        Readiness {
+            ready: reasons.is_empty(),
+            degraded,
+            reasons,
+        }
     }
 
     /// Writes the journal's gauges: called before metrics are rendered, so that they are as new as the scrape.
@@ -66,9 +79,12 @@ impl Health {
 
 /// Age of the oldest record that Kafka does not have; a clock that was set back makes it 0, never negative.
 pub fn oldest_seconds(status: &journal::Status) -> f64 {
-    status
-        .oldest_unpublished
-        .map_or(0.0, |received| Timestamp::now().duration_since(received).as_secs_f64().max(0.0))
+    status.oldest_unpublished.map_or(0.0, |received| {
+        Timestamp::now()
+            .duration_since(received)
+            .as_secs_f64()
+            .max(0.0)
+    })
 }
 
 fn unavailable(refusal: Refusal) -> Unavailable {

@@ -13,9 +13,9 @@
 //!
 //! **Left to others.** What a postback means and where it is kept ([`accept`](crate::accept)).
 //!
-//! **Layout**, in the order of a connection's way: [`listener`] accepts, [`opening`] unwraps PROXY header and TLS,
-//! [`connection`] runs HTTP under the clock of [`pace`] on a [`wire`], [`handler`] makes the checks of [`head`],
-//! [`auth`], [`body`] and [`signature`], [`refused`] and [`answer`] say what comes of it.
+//! **Layout**, in the order of a connection's way: `listener` accepts, `opening` unwraps PROXY header and TLS,
+//! `connection` runs HTTP under the clock of `pace` on a `wire`, `handler` makes the checks of `head`,
+//! `auth`, `body` and `signature`, `refused` and `answer` say what comes of it.
 
 mod answer;
 mod auth;
@@ -47,8 +47,9 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-pub use self::exposure::{Exposed, check_exposed};
+pub use self::exposure::{Exposed, advice, check_exposed};
 pub use self::listener::Drained;
 pub use self::meters::Ending;
 pub use self::refused::{Cause, Refused};
@@ -144,6 +145,9 @@ impl<A: Accept> Ingress<A> {
             handshakes: limits::InFlight::new(limits::MAX_HANDSHAKES),
             time: ingress.header_timeout,
         };
+        for sentence in advice(ingress, auth) {
+            warn!("{sentence}");
+        }
         let socket = listen(ingress.listen)?;
         let address = |source| BindError::Address {
             address: ingress.listen,

@@ -17,10 +17,11 @@
 
 //!
 //! **Layout.** [`queue`] between handlers and [`writer`], which applies a [`batch`], then marks ([`mark`]), answers
-//! ([`answer`]) and at times checkpoints ([`checkpoint`]). [`open`] and [`recovery`] come before it, [`limits`],
-//! [`retention`], [`quarantine`] and [`deliveries`] are its rules, [`reader`] and [`backlog`] what the publisher sees,
-//! [`verify`] runs in the background. [`schema`] and [`record_codec`] are the format. `docs` for operators name the same
-//! files: `journal.db`, `journal.db-wal`, `journal.mark`, `journal.lock`.
+//! ([`answer`]), at times checkpoints ([`checkpoint`]) and tidies up ([`housekeeping`]). [`start`], [`open`] and
+//! [`recovery`] (with [`log_tail`]) come before it; [`limits`], [`retention`], [`quarantine`] and [`deliveries`] are its rules; [`reader`] and
+//! [`backlog`] are what the publisher sees; [`verify`] runs in the background; [`inspect`] and [`repair`] serve the command
+//! line. [`schema`] and [`record_codec`] are the format. On disk: `journal.db`, `journal.db-wal`, `journal.mark`,
+//! `journal.lock`.
 
 mod answer;
 mod backlog;
@@ -28,7 +29,10 @@ mod batch;
 mod checkpoint;
 mod deliveries;
 mod fatal;
+mod housekeeping;
+mod inspect;
 mod limits;
+mod log_tail;
 mod mark;
 mod open;
 mod quarantine;
@@ -36,11 +40,14 @@ mod queue;
 mod reader;
 pub mod record_codec;
 mod recovery;
+pub mod repair;
 mod retention;
 mod schema;
 mod shared;
 mod start;
 mod status;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod writer;
 
@@ -52,10 +59,12 @@ use uuid::Uuid;
 
 pub use backlog::PublisherBacklog;
 pub use fatal::{Damage, Fatal, FatalHook};
+pub use inspect::{Inspector, Summary};
 pub use open::{OpenError, Options};
 pub use quarantine::{Entry as QuarantineEntry, KEPT_FOR as QUARANTINE_KEPT_FOR};
 pub use start::host_name;
 pub use status::{Refusal, Status};
+pub use verify::Verified;
 
 use self::queue::{Encoded, Job, Quarantined, Reply};
 use self::shared::Shared;

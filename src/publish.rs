@@ -13,19 +13,24 @@
 //! **Left to others.** What is published: the records are finished ([`seal`](crate::seal)).
 //!
 //! **Layout**, in the order of the data's way: [`backlog`] is what the journal gives, `engine` runs sessions, `start` is
-//! the start sequence with `topics` and `positions`, `batch` one transaction, `message` and `stub` what is sent,
+//! the start sequence with `prepare`, `topics` and `positions`, `batch` one transaction, `message` and `stub` what is sent,
 //! `failure` what is done when something goes wrong, [`status`] what others see of it, `cluster` what Kafka is to all of
-//! these, and `kafka` the only place that names rdkafka. `direct` is the stateless mode.
+//! these, and `kafka` the only place that names rdkafka. `direct` is the stateless mode, `check` the
+//! dry look that `concur-bridge check` takes.
 
 pub mod backlog;
 mod batch;
+mod check;
 mod cluster;
 pub mod direct;
 mod engine;
 mod failure;
 mod kafka;
 mod message;
+#[cfg(test)]
+mod model;
 mod positions;
+mod prepare;
 mod start;
 pub mod status;
 mod stop;
@@ -38,6 +43,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use backlog::{Backlog, BacklogError};
+pub use check::{Findings, check};
 pub use kafka::OWNED_PROPERTIES;
 pub use message::{CORRELATION_HEADER, POSITION_HEADER};
 pub use status::{Degraded, Status};
@@ -93,16 +99,10 @@ impl Publisher {
     pub fn spawn<B: Backlog + 'static>(settings: &Settings, backlog: B) -> std::io::Result<Self> {
         let status = Status::default();
         let stop = Stop::default();
-        let client = ClientSettings::new(settings.kafka.clone(), settings.transactional_id());
-        let cluster = KafkaCluster::new(
-            client,
-            settings.topics.itinerary.clone(),
-            settings.topics.positions.clone(),
-        );
         let engine = Engine::new(
             settings,
             Pacing::default(),
-            cluster,
+            settings.cluster(),
             backlog,
             status.clone(),
             stop.clone(),
@@ -139,6 +139,18 @@ impl Settings {
     pub fn transactional_id(&self) -> String {
         format!("{}.{}", self.kafka.transactional_id_prefix, self.instance)
     }
+
+    fn client(&self) -> ClientSettings {
+        ClientSettings::new(self.kafka.clone(), self.transactional_id())
+    }
+
+    fn cluster(&self) -> KafkaCluster {
+        KafkaCluster::new(
+            self.client(),
+            self.topics.itinerary.clone(),
+            self.topics.positions.clone(),
+        )
+    }
 }
 
 /// What librdkafka has against the configured properties, found without connecting anywhere.
@@ -146,10 +158,7 @@ impl Settings {
 /// # Errors
 /// One sentence that names the property, without its value.
 pub fn verify_properties(settings: &Settings) -> Result<(), String> {
-    kafka::verify(&ClientSettings::new(
-        settings.kafka.clone(),
-        settings.transactional_id(),
-    ))
+    kafka::verify(&settings.client())
 }
 
 /// The version of librdkafka that is linked in, for `--version`.

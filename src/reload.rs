@@ -77,7 +77,7 @@ struct Entry {
     what: &'static str,
     paths: Vec<PathBuf>,
     seen: Vec<Option<Stamp>>,
-    reload: Box<dyn Fn() -> Result<(), LoadError> + Send>,
+    reload: Box<dyn Fn() -> Result<(), LoadError> + Send + Sync>,
     reloads: Counter,
     failed: Gauge,
 }
@@ -105,7 +105,7 @@ impl Reloader {
     ) -> Result<Live<T>, LoadError>
     where
         T: Send + Sync + 'static,
-        F: Fn() -> Result<T, LoadError> + Send + 'static,
+        F: Fn() -> Result<T, LoadError> + Send + Sync + 'static,
     {
         let seen = stamps(paths);
         let live = Live::fixed(load()?);
@@ -136,8 +136,8 @@ impl Reloader {
         let file = path.to_owned();
         self.watch(what, &[path.to_owned()], move || {
             let text = read(what, &file)?;
-            let text = std::str::from_utf8(&text)
-                .map_err(|_| error_in(what, &file, "it is not UTF-8"))?;
+            let text =
+                std::str::from_utf8(&text).map_err(|_| error_in(what, &file, "it is not UTF-8"))?;
             parse(text).map_err(|reason| error_in(what, &file, reason))
         })
     }
@@ -251,6 +251,63 @@ mod tests {
         fs::remove_file(&path).unwrap();
         reloader.look();
         assert_eq!(*live.get(), 3);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_again_raises_the_alarm_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secrets");
+        fs::write(&path, "1").unwrap();
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let rendered = recorder.handle();
+        let mut reloader = Reloader::default();
+        metrics::with_local_recorder(&recorder, || {
+            reloader.text("secrets", &path, |text| {
+                text.parse::<u32>().map_err(|_| String::new())
+            })
+        })
+        .unwrap();
+        for (text, failed) in [("x", 1), ("xx", 1), ("2", 0)] {
+            fs::write(&path, text).unwrap();
+            fs::File::open(&path)
+                .unwrap()
+                .set_modified(
+                    std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(text.len() as u64),
+                )
+                .unwrap();
+            reloader.look();
+            let line = format!(r#"concur_bridge_reload_failed{{what="secrets"}} {failed}"#);
+            assert!(
+                rendered.render().contains(&line),
+                "{text}: {}",
+                rendered.render()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn files_are_followed_until_told_to_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("number");
+        fs::write(&path, "1").unwrap();
+        let mut reloader = Reloader::default();
+        let live = reloader
+            .text("number", &path, |text| {
+                text.parse::<u32>().map_err(|_| String::new())
+            })
+            .unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(reloader.run(stop.clone()));
+        fs::write(&path, "22").unwrap();
+        tokio::time::timeout(INTERVAL * 20, async {
+            while *live.get() != 22 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .unwrap();
+        stop.cancel();
+        running.await.unwrap();
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::config::UserIds;
 use crate::event::data;
 use crate::event::{Event, EventType, Key};
 use crate::normalise::Malformed;
-use crate::postback::Postback;
+use crate::postback::{Dialect, Postback};
 use crate::record::{QuarantineFacts, Record};
 use crate::secret::{SealError, Vault};
 
@@ -106,45 +106,30 @@ impl Sealer {
             detail: malformed.detail.clone().into_owned(),
             size: wire.len() as u64,
         };
-        self.quarantine_bytes(
-            facts,
-            postback.dialect.label(),
-            postback.received_at,
-            &wire,
-            id,
-        )
-    }
-
-    /// Writes any bytes down as a quarantined request: also a record that Kafka refuses for its size.
-    ///
-    /// # Errors
-    /// See [`SealError`].
-    pub fn quarantine_bytes(
-        &self,
-        facts: QuarantineFacts,
-        source: &str,
-        received_at: Timestamp,
-        bytes: &[u8],
-        id: &str,
-    ) -> Result<Record, SealError> {
         let data = data::Quarantined {
             reason: facts.reason.clone(),
             detail: facts.detail.clone(),
-            received_at: rfc3339_ms(received_at),
-            source: source.to_owned(),
+            received_at: rfc3339_ms(postback.received_at),
+            source: postback.dialect.label().to_owned(),
             size: facts.size,
-            sealed_request: Some(self.vault.seal(bytes)?),
+            sealed_request: Some(self.vault.seal(&wire)?),
         };
-        let uri = format!("/concur/quarantine/{source}");
+        // What a malformed request says of itself is not believed: an ESS topic is not looked for.
+        let source = match postback.dialect {
+            Dialect::V1 if postback.oauth_credentials().is_some() => "/concur/v1/user",
+            Dialect::V1 => "/concur/v1/company",
+            Dialect::Ess => "/concur/ess/v4",
+        };
+        let kind = EventType::Quarantined;
         Ok(Record {
             id: id.to_owned(),
-            kind: EventType::Quarantined,
+            kind,
             key: None,
-            received_at,
+            received_at: postback.received_at,
             traceparent: None,
             correlation_id: None,
             ess_topic: None,
-            content: document(EventType::Quarantined, id, &uri, None, received_at, &data)?,
+            content: document(kind, id, source, None, postback.received_at, &data)?,
             quarantine: Some(facts),
         })
     }

@@ -12,12 +12,15 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 
 /// Seconds, from a tenth of a millisecond to ten seconds: an fsync takes 0.2 to 20 ms, an outage of Kafka longer.
-const SECONDS: [f64; 16] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const SECONDS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
 
 /// Records of one group commit, whose bound is 4,096.
-const RECORDS: [f64; 13] =
-    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
+const RECORDS: [f64; 13] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0,
+];
 
 /// Sends logs to stderr from now on.
 pub fn init_logs(log: &Log) {
@@ -27,12 +30,21 @@ pub fn init_logs(log: &Log) {
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second call, as in a test that starts two bridges, leaves the first subscriber in place.
     let _ = if json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init()
     } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+        builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init()
     };
 }
 
@@ -58,21 +70,79 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
 /// What the metrics of more than one stage mean; a stage describes its own where it makes them.
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_counter!("concur_bridge_ingress_requests_total", "Requests answered, by dialect and status.");
-    describe_histogram!("concur_bridge_ingress_duration_seconds", Unit::Seconds, "From the end of the head to the answer.");
-    describe_counter!("concur_bridge_events_accepted_total", "Events made durable, by CloudEvents type.");
-    describe_counter!("concur_bridge_events_quarantined_total", "Malformed requests made durable, by reason.");
-    describe_histogram!("concur_bridge_journal_commit_seconds", Unit::Seconds, "One group commit, fsync included.");
-    describe_histogram!("concur_bridge_journal_batch_records", Unit::Count, "Records of one group commit.");
-    describe_gauge!("concur_bridge_journal_backlog_records", "Durable records that Kafka does not have yet.");
-    describe_gauge!("concur_bridge_journal_backlog_bytes", Unit::Bytes, "Their bytes.");
-    describe_gauge!("concur_bridge_journal_oldest_unpublished_seconds", Unit::Seconds, "Age of the oldest of them.");
-    describe_gauge!("concur_bridge_journal_free_bytes", Unit::Bytes, "What the journal may still grow by.");
-    describe_counter!("concur_bridge_publish_events_total", "Events that Kafka has, by topic.");
-    describe_histogram!("concur_bridge_publish_duration_seconds", Unit::Seconds, "One transaction, from the first send to its commit.");
-    describe_counter!("concur_bridge_publish_errors_total", "Errors of publishing, by kind.");
-    describe_gauge!("concur_bridge_kafka_up", "1 while Kafka takes what is published.");
-    describe_gauge!("concur_bridge_build_info", "Always 1; the versions are its labels.");
-    describe_counter!("concur_bridge_ess_repeated_total", "ESS deliveries answered 200 again without a second event.");
-    describe_counter!("concur_bridge_ess_id_reused_total", "ESS deliveries whose id had come before with other bytes.");
+    describe_counter!(
+        "concur_bridge_ingress_requests_total",
+        "Requests answered, by dialect and status."
+    );
+    describe_histogram!(
+        "concur_bridge_ingress_duration_seconds",
+        Unit::Seconds,
+        "From the end of the head to the answer."
+    );
+    describe_counter!(
+        "concur_bridge_events_accepted_total",
+        "Events made durable, by CloudEvents type."
+    );
+    describe_counter!(
+        "concur_bridge_events_quarantined_total",
+        "Malformed requests made durable, by reason."
+    );
+    describe_histogram!(
+        "concur_bridge_journal_commit_seconds",
+        Unit::Seconds,
+        "One group commit, fsync included."
+    );
+    describe_histogram!(
+        "concur_bridge_journal_batch_records",
+        Unit::Count,
+        "Records of one group commit."
+    );
+    describe_gauge!(
+        "concur_bridge_journal_backlog_records",
+        "Durable records that Kafka does not have yet."
+    );
+    describe_gauge!(
+        "concur_bridge_journal_backlog_bytes",
+        Unit::Bytes,
+        "Their bytes."
+    );
+    describe_gauge!(
+        "concur_bridge_journal_oldest_unpublished_seconds",
+        Unit::Seconds,
+        "Age of the oldest of them."
+    );
+    describe_gauge!(
+        "concur_bridge_journal_free_bytes",
+        Unit::Bytes,
+        "What the journal may still grow by."
+    );
+    describe_counter!(
+        "concur_bridge_publish_events_total",
+        "Events that Kafka has, by topic."
+    );
+    describe_histogram!(
+        "concur_bridge_publish_duration_seconds",
+        Unit::Seconds,
+        "One transaction, from the first send to its commit."
+    );
+    describe_counter!(
+        "concur_bridge_publish_errors_total",
+        "Errors of publishing, by kind."
+    );
+    describe_gauge!(
+        "concur_bridge_kafka_up",
+        "1 while Kafka takes what is published."
+    );
+    describe_gauge!(
+        "concur_bridge_build_info",
+        "Always 1; the versions are its labels."
+    );
+    describe_counter!(
+        "concur_bridge_ess_repeated_total",
+        "ESS deliveries answered 200 again without a second event."
+    );
+    describe_counter!(
+        "concur_bridge_ess_id_reused_total",
+        "ESS deliveries whose id had come before with other bytes."
+    );
 }

@@ -42,11 +42,17 @@ impl Keeping {
         };
         if config.ingress.acknowledge_after == AcknowledgeAfter::Kafka {
             if mode == Mode::DrainOnly {
-                return Err(StartError::new(Exit::Usage, "--drain-only needs a journal: ingress.acknowledge_after is \"kafka\""));
+                return Err(StartError::new(
+                    Exit::Usage,
+                    "--drain-only needs a journal: ingress.acknowledge_after is \"kafka\"",
+                ));
             }
             let instance = config.instance.clone().unwrap_or_else(journal::host_name);
-            let direct = Direct::spawn(&settings(instance.clone()), config.ingress.kafka_ack_timeout)
-                .map_err(|error| StartError::new(Exit::Failure, error))?;
+            let direct = Direct::spawn(
+                &settings(instance.clone()),
+                config.ingress.kafka_ack_timeout,
+            )
+            .map_err(|error| StartError::new(Exit::Failure, error))?;
             return Ok(Self::Kafka { direct, instance });
         }
         let options = journal::Options {
@@ -59,10 +65,18 @@ impl Keeping {
         let journal = opened
             .map_err(|error| StartError::new(Exit::Failure, error))?
             .map_err(|error| StartError::new(Exit::from_code(error.exit_code()), error))?;
-        let backlog = journal.backlog().map_err(|error| StartError::new(exit_of(&error), error))?;
+        let backlog = journal
+            .backlog()
+            .map_err(|error| StartError::new(exit_of(&error), error))?;
         let publisher = Publisher::spawn(&settings(journal.instance().to_owned()), backlog)
             .map_err(|error| StartError::new(Exit::Failure, error))?;
-        Ok(Self::Journal { journal, publisher, end: None, dir: config.journal.dir.clone(), mode })
+        Ok(Self::Journal {
+            journal,
+            publisher,
+            end: None,
+            dir: config.journal.dir.clone(),
+            mode,
+        })
     }
 
     /// Where accepted records go.
@@ -117,7 +131,13 @@ impl Keeping {
     /// Waits until publishing ends by itself: fenced, failed, or drained when that is all there was to do.
     pub(super) async fn ended(&mut self) -> Exit {
         match self {
-            Self::Journal { journal, publisher, end, mode, .. } => tokio::select! {
+            Self::Journal {
+                journal,
+                publisher,
+                end,
+                mode,
+                ..
+            } => tokio::select! {
                 ended = publisher.ended() => exit_of_publisher(end.insert(ended)),
                 () = drained(journal), if *mode == Mode::DrainOnly => Exit::Success,
             },
@@ -128,19 +148,34 @@ impl Keeping {
     /// Finishes the open transaction and closes the journal, until `deadline`. Whether something was left open.
     pub(super) async fn close(&mut self, deadline: Instant) -> bool {
         match self {
-            Self::Journal { journal, publisher, end, dir, .. } => {
+            Self::Journal {
+                journal,
+                publisher,
+                end,
+                dir,
+                ..
+            } => {
                 if end.is_none() {
                     publisher.stop(deadline.saturating_duration_since(Instant::now()));
-                    *end = tokio::time::timeout_at(deadline.into(), publisher.ended()).await.ok();
+                    *end = tokio::time::timeout_at(deadline.into(), publisher.ended())
+                        .await
+                        .ok();
                 }
-                let transaction_open = matches!(end, None | Some(End::Stopped { transaction_open: true }));
+                let transaction_open = matches!(
+                    end,
+                    None | Some(End::Stopped {
+                        transaction_open: true
+                    })
+                );
                 let closed = tokio::time::timeout_at(deadline.into(), journal.close()).await;
                 let _ = std::fs::remove_file(dir.join(ADMIN_ADDRESS_FILE));
                 transaction_open || closed.is_err()
             }
             Self::Kafka { direct, .. } => {
                 direct.stop(deadline.saturating_duration_since(Instant::now()));
-                tokio::time::timeout_at(deadline.into(), direct.ended()).await.is_err()
+                tokio::time::timeout_at(deadline.into(), direct.ended())
+                    .await
+                    .is_err()
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::output::{block_on, complain, print};
 use super::ConfigArgs;
+use super::output::{block_on, complain, print};
 use crate::exit::Exit;
 
 /// How long a probe may take: health checks of containers give a few seconds.
@@ -43,7 +43,10 @@ pub(super) fn run(args: Args) -> Exit {
 }
 
 async fn ask(url: &str) -> reqwest::Result<(bool, String)> {
-    let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+    let client = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .no_proxy()
+        .build()?;
     let response = client.get(url).send().await?;
     Ok((response.status().is_success(), response.text().await?))
 }

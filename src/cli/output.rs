@@ -29,7 +29,10 @@ pub(super) fn print_json(value: &impl Serialize) {
 
 /// Runs a future to its end on a runtime of its own.
 pub(super) fn block_on(future: impl Future<Output = Exit>) -> Exit {
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(future),
         Err(error) => {
             complain(&format_args!("cannot start the runtime: {error}"));

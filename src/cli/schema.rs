@@ -2,8 +2,8 @@
 
 use clap::ValueEnum;
 
-use super::output::print;
 use super::ConfigArgs;
+use super::output::print;
 use crate::event::Stream;
 use crate::exit::Exit;
 use crate::schema::{asyncapi, event_schema};

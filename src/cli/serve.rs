@@ -1,7 +1,7 @@
 //! `concur-bridge serve`
 
-use super::output::{block_on, complain};
 use super::ConfigArgs;
+use super::output::{block_on, complain};
 use crate::app::{App, Mode, StartError};
 use crate::config::Config;
 use crate::exit::Exit;
@@ -31,7 +31,11 @@ pub(super) fn run(args: Args) -> Exit {
     if let Err(error) = forbid_core_dumps() {
         tracing::warn!(%error, "core dumps cannot be disabled; one would hold tokens");
     }
-    let mode = if args.drain_only { Mode::DrainOnly } else { Mode::Serve };
+    let mode = if args.drain_only {
+        Mode::DrainOnly
+    } else {
+        Mode::Serve
+    };
     block_on(async {
         serve(&config, mode).await.unwrap_or_else(|error| {
             tracing::error!(code = error.exit.code(), "{error}");
@@ -42,16 +46,28 @@ pub(super) fn run(args: Args) -> Exit {
 }
 
 async fn serve(config: &Config, mode: Mode) -> Result<Exit, StartError> {
-    let failure = |error: &dyn std::fmt::Display| StartError { exit: Exit::Failure, message: error.to_string() };
+    let failure = |error: &dyn std::fmt::Display| StartError {
+        exit: Exit::Failure,
+        message: error.to_string(),
+    };
     let metrics = telemetry::init_metrics().map_err(|error| failure(&error))?;
     let shutdown = Shutdown::new();
     shutdown.listen().map_err(|error| failure(&error))?;
-    Ok(App::start(config, mode, metrics, shutdown).await?.run().await)
+    Ok(App::start(config, mode, metrics, shutdown)
+        .await?
+        .run()
+        .await)
 }
 
 /// A core dump would hold tokens and keys in clear.
 fn forbid_core_dumps() -> rustix::io::Result<()> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }

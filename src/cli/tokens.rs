@@ -51,7 +51,8 @@ fn decrypt(config: &ConfigArgs) -> Exit {
     let mut stdout = std::io::stdout().lock();
     for (number, line) in std::io::stdin().lock().lines().enumerate() {
         let opened = line.map_err(|error| error.to_string()).and_then(|line| {
-            keys.open(line.trim().trim_matches('"')).map_err(|error| error.to_string())
+            keys.open(line.trim().trim_matches('"'))
+                .map_err(|error| error.to_string())
         });
         match opened {
             Ok(plaintext) => {
@@ -81,7 +82,10 @@ fn rotate(config: &ConfigArgs, json: bool) -> Exit {
             Exit::Success
         }
         Ok(kid) => {
-            print(&format_args!("{}: key {kid} seals from now on", config.tokens.key_file.display()));
+            print(&format_args!(
+                "{}: key {kid} seals from now on",
+                config.tokens.key_file.display()
+            ));
             Exit::Success
         }
         Err(error) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A whole number and a unit of `ms`, `s`, `m`, `h` or `d`.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let milliseconds: u64 = match unit {
         "ms" => 1,

@@ -27,7 +27,10 @@ pub(super) fn problem(status: StatusCode, detail: Option<String>) -> Response {
         body["detail"] = Value::String(detail);
     }
     let mut response = (status, Json(body)).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     response
 }
 
@@ -72,7 +75,15 @@ async fn status(State(console): State<Console>) -> Json<Status> {
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         readiness: health.readiness(),
-        alarms: health.publish.degraded().into_iter().map(|(degraded, text)| Alarm { code: degraded.code(), text }).collect(),
+        alarms: health
+            .publish
+            .degraded()
+            .into_iter()
+            .map(|(degraded, text)| Alarm {
+                code: degraded.code(),
+                text,
+            })
+            .collect(),
         last_kafka_error: health.publish.last_error(),
         figures,
     })

@@ -33,7 +33,11 @@ impl AdminTokens {
     pub fn parse(text: &str) -> Result<Self, String> {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let tokens: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
-        if tokens.is_empty() { Err("it holds no token".to_owned()) } else { Ok(Self(tokens)) }
+        if tokens.is_empty() {
+            Err("it holds no token".to_owned())
+        } else {
+            Ok(Self(tokens))
+        }
     }
 
     /// Whether the given one is among them, in the same time wherever it is.
@@ -60,8 +64,16 @@ impl Guard {
     ///
     /// # Errors
     /// 403 for a foreign host or origin, 401 for a wrong or missing token, 415 for a write that is not JSON.
-    pub fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), StatusCode> {
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).ok_or(StatusCode::FORBIDDEN)?;
+    pub fn admit(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<(), StatusCode> {
+        let host = headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .ok_or(StatusCode::FORBIDDEN)?;
         if !self.knows(host_name(host)) {
             return Err(StatusCode::FORBIDDEN);
         }
@@ -69,12 +81,20 @@ impl Guard {
             self.check_token(headers)?;
         }
         if method != Method::GET && method != Method::HEAD {
-            let json = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(is_json);
+            let json = headers
+                .get(CONTENT_TYPE)
+                .and_then(|kind| kind.to_str().ok())
+                .is_some_and(is_json);
             if !json {
                 return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
             }
-            let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
-            let same = ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
+            let origin = headers
+                .get(ORIGIN)
+                .and_then(|origin| origin.to_str().ok())
+                .unwrap_or_default();
+            let same = ["http://", "https://"]
+                .iter()
+                .any(|scheme| origin.strip_prefix(scheme) == Some(host));
             if !same {
                 return Err(StatusCode::FORBIDDEN);
             }
@@ -91,7 +111,11 @@ impl Guard {
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), StatusCode> {
         let Some(tokens) = &self.tokens else {
-            return if self.loopback { Ok(()) } else { Err(StatusCode::FORBIDDEN) };
+            return if self.loopback {
+                Ok(())
+            } else {
+                Err(StatusCode::FORBIDDEN)
+            };
         };
         let given = headers
             .get(AUTHORIZATION)
@@ -99,12 +123,18 @@ impl Guard {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
             .map(|(_, token)| token)
             .ok_or(StatusCode::UNAUTHORIZED)?;
-        if tokens.get().contain(given) { Ok(()) } else { Err(StatusCode::UNAUTHORIZED) }
+        if tokens.get().contain(given) {
+            Ok(())
+        } else {
+            Err(StatusCode::UNAUTHORIZED)
+        }
     }
 }
 
 fn is_json(kind: &str) -> bool {
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    kind.split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// The name of a `Host` header, without the port; an IPv6 literal keeps its brackets.
@@ -120,12 +150,19 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
     }
 
     fn guard(listen: &str, token: Option<&str>) -> Guard {
         let tokens = token.map(|text| Live::fixed(AdminTokens::parse(text).unwrap()));
-        Guard::new(listen.parse().unwrap(), &["Bridge.internal".to_owned()], tokens)
+        Guard::new(
+            listen.parse().unwrap(),
+            &["Bridge.internal".to_owned()],
+            tokens,
+        )
     }
 
     #[test]
@@ -144,7 +181,10 @@ mod tests {
             let answer = guard.admit(&Method::GET, "/metrics", &headers(&[("host", host)]));
             assert_eq!(answer.is_ok(), allowed, "{host}");
         }
-        assert_eq!(guard.admit(&Method::GET, "/livez", &HeaderMap::new()), Err(StatusCode::FORBIDDEN));
+        assert_eq!(
+            guard.admit(&Method::GET, "/livez", &HeaderMap::new()),
+            Err(StatusCode::FORBIDDEN)
+        );
     }
 
     #[test]
@@ -152,7 +192,10 @@ mod tests {
         let host = headers(&[("host", "10.0.0.1")]);
         let open = guard("0.0.0.0:1", None);
         assert_eq!(open.admit(&Method::GET, "/metrics", &host), Ok(()));
-        assert_eq!(open.admit(&Method::GET, "/api/v1/status", &host), Err(StatusCode::FORBIDDEN));
+        assert_eq!(
+            open.admit(&Method::GET, "/api/v1/status", &host),
+            Err(StatusCode::FORBIDDEN)
+        );
         let with_token = guard("0.0.0.0:1", Some("one\ntwo\n"));
         for (value, answer) in [
             ("Bearer one", Ok(())),
@@ -162,9 +205,16 @@ mod tests {
             ("Basic one", Err(StatusCode::UNAUTHORIZED)),
         ] {
             let asked = headers(&[("host", "10.0.0.1"), ("authorization", value)]);
-            assert_eq!(with_token.admit(&Method::GET, "/", &asked), answer, "{value}");
+            assert_eq!(
+                with_token.admit(&Method::GET, "/", &asked),
+                answer,
+                "{value}"
+            );
         }
-        assert_eq!(with_token.admit(&Method::GET, "/", &host), Err(StatusCode::UNAUTHORIZED));
+        assert_eq!(
+            with_token.admit(&Method::GET, "/", &host),
+            Err(StatusCode::UNAUTHORIZED)
+        );
     }
 
     #[test]
@@ -172,14 +222,38 @@ mod tests {
         let guard = guard("127.0.0.1:1", None);
         for (kind, origin, answer) in [
             ("application/json", "http://127.0.0.1:8081", Ok(())),
-            ("application/json; charset=utf-8", "http://127.0.0.1:8081", Ok(())),
-            ("text/plain", "http://127.0.0.1:8081", Err(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
-            ("application/json", "http://evil.example", Err(StatusCode::FORBIDDEN)),
-            ("application/json", "http://127.0.0.1:9", Err(StatusCode::FORBIDDEN)),
+            (
+                "application/json; charset=utf-8",
+                "http://127.0.0.1:8081",
+                Ok(()),
+            ),
+            (
+                "text/plain",
+                "http://127.0.0.1:8081",
+                Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            ),
+            (
+                "application/json",
+                "http://evil.example",
+                Err(StatusCode::FORBIDDEN),
+            ),
+            (
+                "application/json",
+                "http://127.0.0.1:9",
+                Err(StatusCode::FORBIDDEN),
+            ),
             ("application/json", "null", Err(StatusCode::FORBIDDEN)),
         ] {
-            let asked = headers(&[("host", "127.0.0.1:8081"), ("content-type", kind), ("origin", origin)]);
-            assert_eq!(guard.admit(&Method::POST, "/api/v1/x", &asked), answer, "{kind} {origin}");
+            let asked = headers(&[
+                ("host", "127.0.0.1:8081"),
+                ("content-type", kind),
+                ("origin", origin),
+            ]);
+            assert_eq!(
+                guard.admit(&Method::POST, "/api/v1/x", &asked),
+                answer,
+                "{kind} {origin}"
+            );
         }
     }
 }

@@ -40,7 +40,11 @@ pub(super) fn accepted(accepted: &Accepted) -> Answer {
         body.extend_from_slice(accepted.id.as_bytes());
         body.push(b'"');
     } else {
-        body.extend_from_slice(serde_json::Value::from(accepted.id.as_str()).to_string().as_bytes());
+        body.extend_from_slice(
+            serde_json::Value::from(accepted.id.as_str())
+                .to_string()
+                .as_bytes(),
+        );
     }
     body.push(b'}');
     let mut answer = Response::new(Full::new(Bytes::from(body)));
@@ -148,7 +152,9 @@ mod tests {
         use http_body_util::BodyExt;
         for id in ["0199f3c2-0000-7000-8000-000000000000", "a\"b\\c", "é"] {
             let answer = accepted(&Accepted { id: id.into() });
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
             let body = runtime
                 .block_on(answer.into_body().collect())
                 .unwrap()

@@ -51,7 +51,11 @@ pub(super) async fn read(mut body: Incoming, max: usize) -> Result<Bytes, BodyEr
         }
         more.extend_from_slice(&data);
     }
-    Ok(if more.is_empty() { first } else { more.freeze() })
+    Ok(if more.is_empty() {
+        first
+    } else {
+        more.freeze()
+    })
 }
 
 /// Drops the body of a refused request. `true`: it came to its end, so the connection can be used again.

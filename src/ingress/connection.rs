@@ -4,13 +4,16 @@
 //! the connection's [`Pace`]: the timer is only moved when a nearer deadline appears, so a busy connection does not
 //! touch the timer wheel per request. HTTP/2, in clear or by ALPN, is not spoken.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
@@ -20,17 +23,19 @@ use super::Accept;
 use super::handler::{Caller, Hangup};
 use super::limits::{LINGER_BYTES, LINGER_TIME, MAX_HEAD_BYTES, READ_BUFFER_BYTES};
 use super::meters::Ending;
-use super::pace::Phase;
+use super::pace::{Pace, Phase};
 use super::wire::Wire;
 
 /// Serves requests until the client or the time is gone, or until `stop`. Returns why it ended, when that was early.
 ///
 /// Cancel safety: a request in progress is lost with the future; one that was handed over may still become durable.
-pub(super) async fn serve<A, T>(
+///
+/// Not an `async fn`: that would keep its arguments beside what is made of them, and there are thousands of these.
+pub(super) fn serve<A, T>(
     stream: T,
     caller: Arc<Caller<A>>,
     stop: CancellationToken,
-) -> Option<Ending>
+) -> impl Future<Output = Option<Ending>>
 where
     A: Accept,
     T: AsyncRead + AsyncWrite + Unpin,
@@ -45,7 +50,20 @@ where
         let caller = Arc::clone(&caller);
         async move { caller.answer(request).await }
     });
-    let mut connection = protocol().serve_connection(TokioIo::new(wire), service);
+    let connection = protocol().serve_connection(TokioIo::new(wire), service);
+    watch(connection, pace, stop)
+}
+
+/// Runs one HTTP connection under its clock.
+async fn watch<T, S>(
+    mut connection: http1::Connection<TokioIo<Wire<T>>, S>,
+    pace: Arc<Pace>,
+    stop: CancellationToken,
+) -> Option<Ending>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    S: HttpService<Incoming, ResBody = Full<Bytes>, Error = Hangup> + Unpin,
+{
     let mut stopped = pin!(stop.cancelled());
     let mut stopping = false;
     let mut timer = pin!(tokio::time::sleep_until(
@@ -80,7 +98,7 @@ where
         Err(ending) => Some(ending),
         Ok(result) => {
             if pace.left_unread() {
-                linger(connection.into_parts().io.into_inner()).await;
+                Box::pin(linger(connection.into_parts().io.into_inner())).await;
                 return None;
             }
             result.err().map(why)

@@ -1,7 +1,7 @@
 //! When certificates end: a metric at all times, and a warning every day from thirty days before.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -48,16 +48,40 @@ impl Expiry {
     /// Warns when the end is near or past.
     pub(super) fn remind(&self) {
         let earliest = self.earliest.load(Ordering::Relaxed);
-        let left = earliest.saturating_sub(Timestamp::now().as_second());
-        let Ok(ends) = Timestamp::from_second(earliest) else {
-            return;
-        };
-        if left <= 0 {
-            error!(certificate = self.what, %ends, "a certificate has ended; put a new one in its file");
-        } else if left <= WARN_BEFORE_SECONDS {
-            let days = left / (24 * 60 * 60);
-            warn!(certificate = self.what, %ends, days, "a certificate ends soon; put a new one in its file");
+        let certificate = self.what;
+        match urgency(earliest, Timestamp::now().as_second()) {
+            Urgency::None => {}
+            Urgency::Soon { days } => {
+                warn!(
+                    certificate,
+                    days, "a certificate ends soon; put a new one in its file"
+                );
+            }
+            Urgency::Past => {
+                error!(
+                    certificate,
+                    "a certificate has ended; put a new one in its file"
+                );
+            }
         }
+    }
+}
+
+/// How much an end has to be talked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Urgency {
+    None,
+    Soon { days: i64 },
+    Past,
+}
+
+fn urgency(ends: i64, now: i64) -> Urgency {
+    match ends.saturating_sub(now) {
+        ..=0 => Urgency::Past,
+        left @ 1..=WARN_BEFORE_SECONDS => Urgency::Soon {
+            days: left / (24 * 60 * 60),
+        },
+        _ => Urgency::None,
     }
 }
 
@@ -75,4 +99,35 @@ pub(super) async fn remind_daily(expiries: Vec<Expiry>) -> std::convert::Infalli
 pub(super) fn not_after(der: &[u8]) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     Some(certificate.validity().not_after.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    #[test]
+    fn the_earliest_end_is_shown() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let rendered = recorder.handle();
+        metrics::with_local_recorder(&recorder, || Expiry::new("server"))
+            .set(&[4_000, 3_000, 5_000]);
+        let line =
+            r#"concur_bridge_certificate_expiry_timestamp_seconds{certificate="server"} 3000"#;
+        assert!(rendered.render().contains(line), "{}", rendered.render());
+    }
+
+    #[test]
+    fn the_last_thirty_days_are_worth_a_warning_and_the_end_an_alarm() {
+        let now = Timestamp::now().as_second();
+        let day = 24 * 60 * 60;
+        for (ends, expected) in [
+            (now + 40 * day, Urgency::None),
+            (now + 29 * day + 60, Urgency::Soon { days: 29 }),
+            (now - 1, Urgency::Past),
+            (i64::MAX, Urgency::None),
+        ] {
+            assert_eq!(urgency(ends, now), expected, "{ends}");
+        }
+    }
 }

@@ -45,6 +45,36 @@ pub fn check_exposed(ingress: &Ingress, auth: &Auth) -> Vec<Exposed> {
     exposed
 }
 
+/// What is allowed and probably not meant, in sentences for the log and for `check`.
+pub fn advice(ingress: &Ingress, auth: &Auth) -> Vec<&'static str> {
+    let mut advice = Vec::new();
+    let v1 = &auth.v1;
+    let only_basic =
+        v1.basic_file.is_some() && v1.path_secret_file.is_none() && v1.allow_from.is_empty();
+    let certified = ingress
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_ca.is_some());
+    if only_basic && !certified {
+        advice.push(
+            "[auth] basic_file does not apply to requests with an `Authorization: OAuth` header, which anybody can \
+             write: add path_secret_file, allow_from or client_ca",
+        );
+    }
+    if ingress.proxy_protocol
+        && v1.trusted_proxies.is_empty()
+        && auth.ess.trusted_proxies.is_empty()
+    {
+        advice.push(
+            "ingress.proxy_protocol = true without trusted_proxies in [auth] or [auth.ess] closes every connection",
+        );
+    }
+    if auth.signature != SignatureMode::Off && auth.signature_keys.is_empty() {
+        advice.push("[auth.ess] signature has no effect without keys");
+    }
+    advice
+}
+
 fn has_method(guard: &Guard) -> bool {
     guard.path_secret_file.is_some() || guard.basic_file.is_some() || !guard.allow_from.is_empty()
 }

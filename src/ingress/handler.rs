@@ -18,6 +18,7 @@ use http::{HeaderMap, Request, header};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 
+use super::Accept;
 use super::answer::{self, Answer};
 use super::auth::Peer;
 use super::body::{self, BodyError};
@@ -27,7 +28,6 @@ use super::meters::{Ending, Meters, Refusals};
 use super::pace::{Pace, Phase};
 use super::refused::{Cause, Refused};
 use super::signature::Signatures;
-use super::Accept;
 use crate::postback::{Dialect, Postback};
 
 /// What all requests share.
@@ -117,7 +117,7 @@ impl<A: Accept> Caller<A> {
                 self.handler
                     .meters
                     .answered(dialect, answer.status(), began);
-                self.finish(answer)
+                self.finish(answer, false)
             }
             Err(refusal) => self.refuse(deny(refusal.into()), true, began),
         }
@@ -126,12 +126,11 @@ impl<A: Accept> Caller<A> {
     /// Every check that needs only the head.
     fn admit(&self, parts: &Parts, incoming: &Incoming) -> Result<Admitted<'_>, Denied> {
         let handler = &*self.handler;
-        let (route, rest) = head::route(&handler.routes, &parts.method, &parts.uri).map_err(
-            |(cause, route)| Denied {
-                refused: cause.into(),
-                route,
-            },
-        )?;
+        let (route, rest) =
+            head::route(&handler.routes, &parts.method, &parts.uri).map_err(|unrouted| Denied {
+                refused: unrouted.cause.into(),
+                route: unrouted.dialect,
+            })?;
         let deny = |cause: Cause| Denied {
             refused: cause.into(),
             route: Some(route.dialect),
@@ -162,19 +161,22 @@ impl<A: Accept> Caller<A> {
             .iter()
             .any(|route| Some(route.dialect) == denied.route && route.gate.challenges());
         let answer = answer::refused(&denied.refused, challenge);
-        if reusable {
-            return self.finish(answer);
+        if !reusable {
+            self.pace.leave_unread();
         }
-        self.pace.leave_unread();
-        self.finish(answer::closing(answer))
+        self.finish(answer, !reusable)
     }
 
-    fn finish(&self, answer: Answer) -> Result<Answer, Hangup> {
-        if self.pace.enter(Phase::Idle) {
-            Ok(answer)
-        } else {
-            Err(Hangup(Ending::Evicted))
+    fn finish(&self, answer: Answer, closing: bool) -> Result<Answer, Hangup> {
+        let last = self.pace.count_answer();
+        if !self.pace.enter(Phase::Idle) {
+            return Err(Hangup(Ending::Evicted));
         }
+        Ok(if closing || last {
+            answer::closing(answer)
+        } else {
+            answer
+        })
     }
 }
 

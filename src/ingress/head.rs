@@ -27,23 +27,30 @@ enum Rest<'a> {
     Segment(&'a str),
 }
 
+/// A request that is for no route, and the path it came close to.
+pub(super) struct Unrouted {
+    pub(super) cause: Cause,
+    pub(super) dialect: Option<Dialect>,
+}
+
 /// The route of a request and what follows its path; or 414, 404, 405, in this order.
 pub(super) fn route<'r, 'u>(
     routes: &'r [Route; 2],
     method: &Method,
     uri: &'u Uri,
-) -> Result<(&'r Route, Option<&'u str>), (Cause, Option<Dialect>)> {
+) -> Result<(&'r Route, Option<&'u str>), Unrouted> {
+    let unrouted = |cause, dialect| Unrouted { cause, dialect };
     let target_bytes = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if target_bytes > MAX_TARGET_BYTES {
-        return Err((Cause::TargetTooLong, None));
+        return Err(unrouted(Cause::TargetTooLong, None));
     }
     let path = uri.path();
     let (route, rest) = routes
         .iter()
         .find_map(|route| Some((route, route.rest(path)?)))
-        .ok_or((Cause::UnknownPath, None))?;
+        .ok_or(unrouted(Cause::UnknownPath, None))?;
     if method != Method::POST {
-        return Err((Cause::MethodNotAllowed, Some(route.dialect)));
+        return Err(unrouted(Cause::MethodNotAllowed, Some(route.dialect)));
     }
     let rest = match rest {
         Rest::None => None,

@@ -36,6 +36,10 @@ pub(super) const LINGER_BYTES: usize = 1024 * 1024;
 /// How long a connection without a request in progress is left open once the process stops.
 pub(super) const STOPPING_GRACE: Duration = Duration::from_millis(200);
 
+/// Answers on one connection; the last one closes it. So no connection, and no TLS session with the certificate it
+/// began with, goes on for ever: at 300 requests a second this is an hour.
+pub const MAX_ANSWERS: u32 = 1_000_000;
+
 /// TLS handshakes in progress at a time; the slowest connection goes for one more.
 pub(super) const MAX_HANDSHAKES: usize = 512;
 

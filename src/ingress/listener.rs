@@ -30,6 +30,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
 /// How often a newcomer's wait for a place looks for a connection that is no longer owed an answer.
 const CROWDED_PAUSE: Duration = Duration::from_millis(5);
 
+/// How often the gauges are set.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How an orderly stop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
@@ -72,15 +75,16 @@ impl<A: Accept> Listener<A> {
         let mut roster = Roster::default();
         let origin = Instant::now();
         let throttle = Throttle::default();
+        let mut gauged = tokio::time::interval(GAUGE_INTERVAL);
         loop {
-            self.handler.meters.connections.set(roster.members.len() as f64);
-            self.handler
-                .meters
-                .in_flight
-                .set(self.handler.in_flight.now() as f64);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                _ = gauged.tick() => {
+                    let meters = &self.handler.meters;
+                    meters.connections.set(roster.members.len() as f64);
+                    meters.in_flight.set(self.handler.in_flight.now() as f64);
+                }
                 Some(id) = roster.reaped() => roster.forget(id),
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, _)) => {
@@ -139,7 +143,9 @@ impl<A: Accept> Listener<A> {
         let task = roster.tasks.spawn(connection);
         roster.admitted += 1;
         let number = roster.admitted;
-        roster.members.insert(task.id(), Member { number, pace, task });
+        roster
+            .members
+            .insert(task.id(), Member { number, pace, task });
     }
 
     /// Waits until there is a place for one more.

@@ -120,7 +120,10 @@ impl Meters {
             return;
         }
         if let Some(more) = self.throttles[place].admit() {
-            debug!(reason = ending.label(), more, "connection ended without an answer");
+            debug!(
+                reason = ending.label(),
+                more, "connection ended without an answer"
+            );
         }
     }
 }

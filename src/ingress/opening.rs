@@ -75,7 +75,8 @@ impl Opening {
             }
         };
         handler.meters.handshakes.increment(1);
-        connection::serve(stream, caller(named), stop).await
+        // On the heap, so that a connection without TLS does not take its room.
+        Box::pin(connection::serve(stream, caller(named), stop)).await
     }
 
     async fn proxied(
@@ -105,9 +106,6 @@ impl Opening {
 
     /// The certificates whose end is to be reminded of.
     pub(super) fn expiries(&self) -> Vec<Expiry> {
-        self.tls
-            .iter()
-            .flat_map(TlsOpening::expiries)
-            .collect()
+        self.tls.iter().flat_map(TlsOpening::expiries).collect()
     }
 }

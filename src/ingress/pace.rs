@@ -6,7 +6,7 @@
 //! timer and by the accept loop, which may turn a connection that waits for its client into an evicted one. An evicted
 //! connection never begins another request, and a request that was handed to the journal is never evicted.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::limits;
@@ -58,6 +58,7 @@ pub(super) struct Pace {
     patience: Patience,
     stopping: AtomicBool,
     unread: AtomicBool,
+    answers: AtomicU32,
 }
 
 impl Pace {
@@ -69,6 +70,7 @@ impl Pace {
             patience,
             stopping: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            answers: AtomicU32::new(0),
         };
         pace.word.store(pace.now() << 4, Ordering::Relaxed);
         pace
@@ -103,12 +105,10 @@ impl Pace {
                 return false;
             }
             let next = since | (word & PROVEN) | proven | phase as u64;
-            match self.word.compare_exchange_weak(
-                word,
-                next,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+            match self
+                .word
+                .compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(seen) => word = seen,
             }
@@ -133,6 +133,11 @@ impl Pace {
     /// The process stops: what is between two requests ends soon.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts one answer; `true`: it is the last that the connection gets.
+    pub(super) fn count_answer(&self) -> bool {
+        self.answers.fetch_add(1, Ordering::Relaxed) + 1 >= limits::MAX_ANSWERS
     }
 
     /// Marks that an answer goes out before its request was read to the end.
@@ -189,8 +194,11 @@ mod tests {
     fn each_phase_has_its_own_patience_and_an_owed_answer_has_none() {
         let pace = pace();
         let left = |pace: &Pace| {
-            pace.deadline()
-                .map(|at| at.saturating_duration_since(Instant::now()).as_millis().div_ceil(500))
+            pace.deadline().map(|at| {
+                at.saturating_duration_since(Instant::now())
+                    .as_millis()
+                    .div_ceil(500)
+            })
         };
         assert_eq!(left(&pace), Some(2));
         assert!(pace.enter(Phase::Body));
@@ -204,7 +212,17 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_owed_an_answer_is_never_evicted_and_an_evicted_one_never_begins_another() {
+    fn a_connection_gets_a_bounded_number_of_answers() {
+        let pace = pace();
+        pace.answers
+            .store(limits::MAX_ANSWERS - 2, Ordering::Relaxed);
+        assert!(!pace.count_answer());
+        assert!(pace.count_answer());
+    }
+
+    #[test]
+    fn a_connection_that_is_owed_an_answer_is_never_evicted_and_an_evicted_one_never_begins_another()
+     {
         let pace = pace();
         assert!(pace.enter_answer());
         assert!(!pace.evict());

@@ -118,12 +118,22 @@ mod tests {
         for address in ["192.0.2.7", "2001:db8::7"] {
             let address: IpAddr = address.parse().unwrap();
             let mut input = match address {
-                IpAddr::V4(address) => header(0x21, 0x11, &[&address.octets()[..], &[0; 8]].concat()),
-                IpAddr::V6(address) => header(0x21, 0x21, &[&address.octets()[..], &[0; 20]].concat()),
+                IpAddr::V4(address) => {
+                    header(0x21, 0x11, &[&address.octets()[..], &[0; 8]].concat())
+                }
+                IpAddr::V6(address) => {
+                    header(0x21, 0x21, &[&address.octets()[..], &[0; 20]].concat())
+                }
             };
             let bytes = input.len();
             input.extend_from_slice(b"POST /");
-            assert_eq!(parse(&input), Ok(ProxyHeader { client: Some(address), bytes }));
+            assert_eq!(
+                parse(&input),
+                Ok(ProxyHeader {
+                    client: Some(address),
+                    bytes
+                })
+            );
         }
         let mut rest = vec![192, 0, 2, 7, 127, 0, 0, 1, 0, 1, 0, 2];
         rest.extend_from_slice(&[0x04, 0, 3, 1, 2, 3]);
@@ -143,7 +153,10 @@ mod tests {
     fn every_cut_asks_for_more_and_everything_else_is_malformed() {
         let whole = header(0x21, 0x11, &[0; 12]);
         for length in 0..whole.len() {
-            assert!(matches!(parse(&whole[..length]), Err(ProxyError::Incomplete(_))));
+            assert!(matches!(
+                parse(&whole[..length]),
+                Err(ProxyError::Incomplete(_))
+            ));
         }
         for input in [
             b"PROXY TCP4 192.0.2.7 127.0.0.1 1 2\r\n".to_vec(),

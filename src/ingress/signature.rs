@@ -3,7 +3,7 @@
 //! Concur documents the header but not the algorithm; a public sample of theirs verifies so, with the longest salt that
 //! fits. Salts of 32 bytes, what most libraries make, are taken as well, others are not. Keys are PEM files with
 //! certificates or public keys, several at once because Concur rotates them; one that matches is enough. A
-//! certificate past its end still verifies and raises the alarm of [`expiry`](super::expiry): the signature proves who
+//! certificate past its end still verifies and raises the alarm of `expiry`: the signature proves who
 //! sent the body, and refusing it would lose postbacks over a file that nobody exchanged in time.
 //!
 //! `observe` verifies and counts and refuses nothing, to see what Concur sends before `enforce` answers 401.
@@ -114,9 +114,7 @@ impl Signatures {
         } else {
             Live::fixed(Keys::new(Vec::new()))
         };
-        let outcome = |outcome: &'static str| {
-            counter!("concur_bridge_ingress_signatures_total", "outcome" => outcome)
-        };
+        let outcome = |outcome: &'static str| counter!("concur_bridge_ingress_signatures_total", "outcome" => outcome);
         Ok(Self {
             mode,
             keys,
@@ -267,7 +265,9 @@ fn read_pem(pem: &[u8]) -> Result<(Vec<Key>, Vec<i64>), String> {
             .n()
             .num_bits();
         if bits < MIN_KEY_BITS {
-            return Err(format!("it holds a key of {bits} bits, {MIN_KEY_BITS} are needed"));
+            return Err(format!(
+                "it holds a key of {bits} bits, {MIN_KEY_BITS} are needed"
+            ));
         }
         keys.push(Key {
             key,

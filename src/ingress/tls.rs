@@ -97,15 +97,18 @@ fn read(tls: &Tls) -> Result<(ServerConfig, Ends), LoadError> {
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| reload::error_in(WHAT, &tls.certificate, error.to_string()))?;
     let mut ends = Ends {
-        server: chain.iter().take(1).filter_map(|der| expiry::not_after(der)).collect(),
+        server: chain
+            .iter()
+            .take(1)
+            .filter_map(|der| expiry::not_after(der))
+            .collect(),
         client_ca: Vec::new(),
     };
     let builder = match &tls.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let wrong = |error: &dyn std::fmt::Display| {
-                reload::error_in(WHAT, path, error.to_string())
-            };
+            let wrong =
+                |error: &dyn std::fmt::Display| reload::error_in(WHAT, path, error.to_string());
             let mut roots = RootCertStore::empty();
             for authority in certificates(path)? {
                 ends.client_ca.extend(expiry::not_after(&authority));
@@ -121,7 +124,10 @@ fn read(tls: &Tls) -> Result<(ServerConfig, Ends), LoadError> {
         reload::error_in(
             WHAT,
             &tls.certificate,
-            format!("it cannot be used with the key {}: {error}", tls.key.display()),
+            format!(
+                "it cannot be used with the key {}: {error}",
+                tls.key.display()
+            ),
         )
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -2,8 +2,8 @@
 //!
 //! Hyper answers what it cannot parse by itself, with 400, 414 or 431 and no body. Those are the only answers with
 //! `content-length: 0` on these connections, so they can be told apart and are replaced by a problem document before
-//! they leave. Hyper says 431 also when the request line alone filled its buffer; that is a 414, and the wire
-//! knows, because it has seen no line end yet.
+//! they leave. Hyper says 431 also when the request line alone was too long and when the announced length of the body is
+//! beyond counting; the wire has seen the head go by and knows better.
 
 use std::io;
 use std::pin::Pin;
@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer;
+use super::limits::{MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES};
 use super::meters::Refusals;
 use super::pace::{Pace, Phase};
 use super::refused::Cause;
@@ -23,8 +24,41 @@ pub(super) struct Wire<T> {
     stream: T,
     pace: Arc<Pace>,
     refusals: Arc<Refusals>,
-    line_ended: bool,
+    head: HeadSeen,
     replacement: Bytes,
+}
+
+/// What went by since the present head began. Of a head that came together with the previous body the beginning is
+/// missing; then at worst 431 stays 431.
+#[derive(Debug, Default)]
+struct HeadSeen {
+    /// Bytes of the request line so far.
+    line_bytes: usize,
+    /// Line ends.
+    lines: usize,
+    bytes: usize,
+}
+
+impl HeadSeen {
+    fn count(&mut self, read: &[u8]) {
+        if self.lines == 0 {
+            let line = read.iter().position(|&byte| byte == b'\n');
+            self.line_bytes += line.unwrap_or(read.len());
+        }
+        self.lines += read.iter().filter(|&&byte| byte == b'\n').count();
+        self.bytes += read.len();
+    }
+
+    /// Why hyper found it too large.
+    fn excess(&self) -> Cause {
+        if self.line_bytes > MAX_TARGET_BYTES {
+            Cause::TargetTooLong
+        } else if self.bytes >= MAX_HEAD_BYTES || self.lines > MAX_HEADERS {
+            Cause::HeadTooLarge
+        } else {
+            Cause::BodyTooLarge
+        }
+    }
 }
 
 impl<T> Wire<T> {
@@ -33,7 +67,7 @@ impl<T> Wire<T> {
             stream,
             pace,
             refusals,
-            line_ended: false,
+            head: HeadSeen::default(),
             replacement: Bytes::new(),
         }
     }
@@ -44,8 +78,7 @@ impl<T> Wire<T> {
         let cause = match status {
             b"400" => Cause::BadHttp,
             b"414" => Cause::TargetTooLong,
-            b"431" if self.line_ended => Cause::HeadTooLarge,
-            b"431" => Cause::TargetTooLong,
+            b"431" => self.head.excess(),
             _ => return None,
         };
         let empty = b"\r\ncontent-length: 0\r\n";
@@ -85,10 +118,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
                 if !self.pace.enter(Phase::Head) {
                     return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                 }
-                self.line_ended = read.contains(&b'\n');
+                self.head = HeadSeen::default();
+                self.head.count(read);
             }
-            Phase::Head if !self.line_ended => self.line_ended = read.contains(&b'\n'),
-            Phase::Head | Phase::Body | Phase::Answer | Phase::Evicted => {}
+            Phase::Head => self.head.count(read),
+            Phase::Body | Phase::Answer | Phase::Evicted => {}
         }
         Poll::Ready(Ok(()))
     }

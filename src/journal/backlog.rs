@@ -64,7 +64,8 @@ impl PublisherBacklog {
                 .and_then(|()| answer.blocking_recv().unwrap_or(Err(AppendError::Closing)));
             match outcome {
                 Ok(done) => return Ok(done),
-                Err(AppendError::Full(_) | AppendError::QueueFull) if self.shared.rest(RETRY) => {}
+                Err(AppendError::Full(_) | AppendError::QueueFull)
+                    if self.shared.queue.stays_open(RETRY) => {}
                 Err(error) => return Err(BacklogError::Failed(error.to_string())),
             }
         }
@@ -190,7 +191,11 @@ fn backlog_error(broken: Broken, directory: &Path) -> BacklogError {
     match broken.into_fatal(directory) {
         Fatal::Damaged(damage) => BacklogError::Damaged {
             position: damage.position.unwrap_or_default(),
-            what: damage.to_string(),
+            what: format!(
+                "{} (in {}; see what is left with `concur-bridge journal verify`)",
+                damage.what,
+                damage.file.display()
+            ),
         },
         Fatal::Failed(cause) => BacklogError::Failed(cause.to_string()),
     }

@@ -3,6 +3,8 @@
 //! SQLite's own automatic checkpoint swallows errors, and one at close may block or fail unseen: both are off on every
 //! connection. Here anything but success or "a reader is in the way" ends the journal.
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 
 use super::fatal::Broken;
@@ -11,6 +13,9 @@ use crate::failpoint;
 /// Bytes of the write-ahead log at which the writer checkpoints: about 1,000 pages. Smaller means more fsyncs of the
 /// database, larger a longer pause of the writer (about 10 ms at this size).
 const LOG_BYTES: u64 = 4 << 20;
+
+/// How long the writer waits when somebody else's `sqlite3` holds the write lock for a moment.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How much is asked of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +26,13 @@ pub(super) enum Depth {
     Truncate,
 }
 
-/// What a checkpoint left.
+/// How far a checkpoint got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Left {
-    /// Frames in the log that the database does not have yet.
-    pub(super) frames: u64,
+pub(super) enum Reached {
+    /// The database has everything, durably.
+    All,
+    /// A reader is in the way: part of it is in the log only.
+    Part,
 }
 
 /// Bytes of log at which to checkpoint, for a journal of at most `max_size_bytes`.
@@ -34,19 +41,28 @@ pub(super) fn log_bytes_wanted(max_size_bytes: u64) -> u64 {
 }
 
 /// Copies the log into the database, with fsyncs of both.
-pub(super) fn run(connection: &Connection, depth: Depth) -> Result<Left, Broken> {
+pub(super) fn run(connection: &Connection, depth: Depth) -> Result<Reached, Broken> {
     failpoint!("journal.checkpoint.before");
     let sql = match depth {
         Depth::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
         Depth::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
     };
+    // Passive checkpoints never wait; a truncating one would, for as long as the connection waits for locks.
+    if depth == Depth::Truncate {
+        connection.busy_timeout(Duration::ZERO)?;
+    }
     // Columns: busy, frames in the log, frames copied; the latter two are -1 without a log. Errors other than BUSY are
     // errors of the statement.
-    let (log, copied): (i64, i64) = connection
+    let (busy, log, copied): (i64, i64, i64) = connection
         .prepare_cached(sql)?
-        .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if depth == Depth::Truncate {
+        connection.busy_timeout(LOCK_PATIENCE)?;
+    }
     failpoint!("journal.checkpoint.after");
-    Ok(Left {
-        frames: u64::try_from(log - copied).unwrap_or(0),
+    Ok(if busy == 0 && log == copied {
+        Reached::All
+    } else {
+        Reached::Part
     })
 }

@@ -128,6 +128,56 @@ pub(super) fn check(
     Ok(last)
 }
 
+/// A remembered delivery, as it is moved into another journal.
+pub(super) struct WholeRow {
+    sender: Vec<u8>,
+    sha256: Vec<u8>,
+    accepted_ms: i64,
+    event_id: String,
+}
+
+/// All rows that are whole, up to the first that cannot be read. For `repair`.
+pub(super) fn whole_rows(connection: &Connection) -> Vec<WholeRow> {
+    let read = || -> rusqlite::Result<Vec<WholeRow>> {
+        let mut statement = connection.prepare(
+            "SELECT sender, sha256, accepted_ms, event_id, crc FROM deliveries ORDER BY number",
+        )?;
+        let rows = statement.query_map([], |row| {
+            let whole = WholeRow {
+                sender: row.get(0)?,
+                sha256: row.get(1)?,
+                accepted_ms: row.get(2)?,
+                event_id: row.get(3)?,
+            };
+            let sum = crc(
+                &whole.sender,
+                &whole.sha256,
+                whole.accepted_ms,
+                &whole.event_id,
+            );
+            Ok((row.get::<_, i64>(4)? == i64::from(sum)).then_some(whole))
+        })?;
+        Ok(rows.map_while(Result::ok).flatten().collect())
+    };
+    read().unwrap_or_default()
+}
+
+/// Inserts a row of another journal.
+pub(super) fn insert(connection: &Connection, row: &WholeRow) -> Result<(), Broken> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO deliveries (sender, sha256, accepted_ms, event_id, crc) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            row.sender,
+            row.sha256,
+            row.accepted_ms,
+            row.event_id,
+            crc(&row.sender, &row.sha256, row.accepted_ms, &row.event_id),
+        ])?;
+    Ok(())
+}
+
 fn damaged() -> Broken {
     Broken::damaged(None, "the checksum of a remembered ESS delivery is wrong")
 }

@@ -109,14 +109,19 @@ impl Broken {
     }
 }
 
-/// Whether SQLite found bytes that it cannot have written.
+/// Whether SQLite found bytes that it cannot have written. The journal's statements are fixed, so one that does not fit the
+/// schema means that the schema is not what was written.
 fn says_corrupt(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::SqliteFailure(cause, _) => matches!(
             cause.code,
-            rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase
+            rusqlite::ErrorCode::DatabaseCorrupt
+                | rusqlite::ErrorCode::NotADatabase
+                | rusqlite::ErrorCode::Unknown
         ),
-        rusqlite::Error::FromSqlConversionFailure(..)
+        rusqlite::Error::SqlInputError { .. }
+        | rusqlite::Error::InvalidColumnIndex(_)
+        | rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::IntegralValueOutOfRange(..)
         | rusqlite::Error::InvalidColumnType(..)
         | rusqlite::Error::Utf8Error(..)

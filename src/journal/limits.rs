@@ -1,7 +1,7 @@
 //! The byte limit and the free-space floor: refused before they are met, healing by themselves.
 //!
-//! **`max_size`** counts used pages (not those on SQLite's free list) plus the write-ahead log. Between two measurements,
-//! the bytes appended since are added.
+//! **`max_size`** counts used pages (not those on SQLite's free list) plus the write-ahead log. Pages are counted when idle
+//! and at checkpoints, with the bytes appended since added; the log is asked for its size before every batch.
 //!
 //! **`min_free`** is compared with the free bytes of the file system before every batch, less what is on its way to the
 //! disk: the reserved bytes twice (log and database) and the log that a checkpoint will copy. Below it, records are still
@@ -21,6 +21,8 @@ use crate::config;
 
 /// The floor is never less than this, whatever is configured: one batch and one checkpoint must always fit.
 const LEAST_FLOOR_BYTES: u64 = 4 << 20;
+/// What a commit may write beside its records, in log and database: its last page again, the meta page, new inner pages.
+const COMMIT_BYTES: u64 = 32 << 10;
 /// Free bytes below which not even the journal's own housekeeping writes.
 const HOUSEKEEPING_BYTES: u64 = 1 << 20;
 
@@ -30,7 +32,8 @@ pub(super) struct Limits {
     directory: PathBuf,
     max_size_bytes: u64,
     floor_bytes: u64,
-    used_bytes: AtomicU64,
+    /// Bytes of used pages.
+    paged_bytes: AtomicU64,
     /// Bytes on the journal's own free list.
     reusable_bytes: AtomicU64,
     log_bytes: AtomicU64,
@@ -54,7 +57,7 @@ impl Limits {
             directory: config.dir.clone(),
             max_size_bytes: config.max_size_bytes,
             floor_bytes: config.min_free_bytes.max(LEAST_FLOOR_BYTES),
-            used_bytes: AtomicU64::new(0),
+            paged_bytes: AtomicU64::new(0),
             reusable_bytes: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
             disk_free_bytes: AtomicU64::new(u64::MAX),
@@ -66,16 +69,16 @@ impl Limits {
         let page: u64 = pragma(connection, "PRAGMA page_size")?;
         let pages: u64 = pragma(connection, "PRAGMA page_count")?;
         let unused: u64 = pragma(connection, "PRAGMA freelist_count")?;
-        let log = log_bytes(&self.directory);
-        let used = pages.saturating_sub(unused) * page + log;
-        self.used_bytes.store(used, Ordering::Relaxed);
+        let used = pages.saturating_sub(unused) * page;
+        self.paged_bytes.store(used, Ordering::Relaxed);
         self.reusable_bytes.store(unused * page, Ordering::Relaxed);
-        self.log_bytes.store(log, Ordering::Relaxed);
         self.measure_disk()
     }
 
-    /// Measures the disk only: one system call.
+    /// Measures the log and the disk only: two system calls.
     pub(super) fn measure_disk(&self) -> Result<(), Broken> {
+        self.log_bytes
+            .store(log_bytes(&self.directory), Ordering::Relaxed);
         let free = disk_free_bytes(&self.directory)?;
         self.disk_free_bytes.store(free, Ordering::Relaxed);
         Ok(())
@@ -83,7 +86,7 @@ impl Limits {
 
     /// Adds what was appended since the last measurement.
     pub(super) fn appended(&self, bytes: u64) {
-        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.paged_bytes.fetch_add(bytes, Ordering::Relaxed);
         let reusable = self.reusable_bytes.load(Ordering::Relaxed);
         self.reusable_bytes
             .store(reusable.saturating_sub(bytes), Ordering::Relaxed);
@@ -103,8 +106,10 @@ impl Limits {
 
     /// Which limit is met with `reserved_bytes` on their way.
     pub(super) fn refusal(&self, reserved_bytes: u64) -> Option<FullCause> {
-        let used = self.used_bytes.load(Ordering::Relaxed);
-        if used.saturating_add(reserved_bytes) > self.max_size_bytes {
+        let coming = reserved_bytes
+            .saturating_mul(2)
+            .saturating_add(COMMIT_BYTES);
+        if self.used_bytes().saturating_add(coming) > self.max_size_bytes {
             return Some(FullCause::MaxSize);
         }
         let free = self.disk_free_bytes.load(Ordering::Relaxed);
@@ -117,14 +122,13 @@ impl Limits {
 
     /// Whether published records are worth more as free pages than as history: nine tenths of a limit are reached.
     pub(super) fn is_tight(&self) -> bool {
-        let used = self.used_bytes.load(Ordering::Relaxed);
         let free = self.disk_free_bytes.load(Ordering::Relaxed);
-        used > self.max_size_bytes - self.max_size_bytes / 10
+        self.used_bytes() > self.max_size_bytes - self.max_size_bytes / 10
             || free < self.floor_bytes + self.floor_bytes / 10 + self.coming_bytes(0)
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
-        self.used_bytes.load(Ordering::Relaxed)
+        self.paged_bytes.load(Ordering::Relaxed) + self.log_bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes that can still be accepted.
@@ -140,6 +144,7 @@ impl Limits {
     fn coming_bytes(&self, reserved_bytes: u64) -> u64 {
         reserved_bytes
             .saturating_mul(2)
+            .saturating_add(COMMIT_BYTES)
             .saturating_add(self.log_bytes.load(Ordering::Relaxed))
     }
 }
@@ -176,7 +181,7 @@ mod tests {
             directory: PathBuf::new(),
             max_size_bytes: max_size,
             floor_bytes: floor,
-            used_bytes: used.into(),
+            paged_bytes: used.into(),
             reusable_bytes: reusable.into(),
             log_bytes: 0.into(),
             disk_free_bytes: free.into(),
@@ -186,17 +191,21 @@ mod tests {
     #[test]
     fn reserved_bytes_count_before_they_are_written() {
         let limits = limits(100 * MIB, 16 * MIB, 90 * MIB, 0, 1000 * MIB);
-        assert_eq!(limits.refusal(10 * MIB), None);
-        assert_eq!(limits.refusal(10 * MIB + 1), Some(FullCause::MaxSize));
-        limits.appended(MIB);
-        assert_eq!(limits.refusal(10 * MIB), Some(FullCause::MaxSize));
+        assert_eq!(limits.refusal(4 * MIB), None);
+        assert_eq!(
+            limits.refusal(5 * MIB),
+            Some(FullCause::MaxSize),
+            "log and pages"
+        );
+        limits.appended(3 * MIB);
+        assert_eq!(limits.refusal(4 * MIB), Some(FullCause::MaxSize));
     }
 
     #[test]
     fn the_floor_keeps_room_for_log_and_database() {
         let limits = limits(100 * MIB, 16 * MIB, 0, 0, 18 * MIB);
-        assert_eq!(limits.refusal(MIB), None);
-        assert_eq!(limits.refusal(MIB + 1), Some(FullCause::MinFree));
+        assert_eq!(limits.refusal(MIB - COMMIT_BYTES), None);
+        assert_eq!(limits.refusal(MIB), Some(FullCause::MinFree));
         assert_eq!(limits.room(2 * MIB), Room::Housekeeping(FullCause::MinFree));
     }
 

@@ -7,11 +7,12 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::checkpoint;
 use super::fatal::{Broken, Damage, Fatal, FatalHook};
 use crate::config;
 
@@ -27,6 +28,9 @@ pub(super) const LOCK: &str = "journal.lock";
 /// Bytes of a page. Measured at 64 waiters with records of 900 bytes: smaller pages mean two system calls each in a group
 /// commit, larger ones rewrite more of the last page.
 const PAGE_BYTES: u32 = 4096;
+
+/// How long a held lock is tried again: a look at it by `journal verify` is shorter.
+const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What a journal is opened with.
 pub struct Options {
@@ -126,16 +130,13 @@ pub(super) fn directory(path: &Path) -> io::Result<()> {
             "is not a directory",
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Each new directory is an entry of the one above it.
+            let new: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
             DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-            sync_directory(path)?;
-            // The entry of the directory itself, and of those above it that may be new as well.
-            path.canonicalize()?
-                .ancestors()
-                .skip(1)
-                .try_for_each(|parent| match sync_directory(parent) {
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-                    other => other,
-                })
+            for parent in new.iter().filter_map(|path| path.parent()) {
+                sync_directory(parent)?;
+            }
+            Ok(())
         }
         Err(error) => Err(error),
     }
@@ -143,7 +144,19 @@ pub(super) fn directory(path: &Path) -> io::Result<()> {
 
 /// Makes new entries of a directory durable.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    // The parent of a relative path of one part is the empty path.
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     File::open(path)?.sync_all()
+}
+
+/// Whether a process holds the journal. Touches the lock for a moment, which [`lock`] waits out.
+pub(super) fn is_held(directory: &Path) -> bool {
+    File::open(directory.join(LOCK))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Takes the lock, for as long as the returned file lives.
@@ -160,7 +173,7 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
         .mode(0o600)
         .open(directory.join(LOCK))
         .map_err(unusable)?;
-    match file.try_lock() {
+    match try_lock_patiently(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
@@ -184,6 +197,22 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
         tracing::debug!(%error, "the lock does not say who holds it");
     }
     Ok(file)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a lock cannot be waited for with a deadline, and nothing runs yet that could end the wait"
+)]
+fn try_lock_patiently(file: &File) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_PATIENCE / 10);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Makes an empty database file for this user only. SQLite gives its other files the same permissions.
@@ -219,6 +248,7 @@ pub(super) fn writer_connection(directory: &Path) -> Result<Connection, Broken> 
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     never_checkpoint_unasked(&connection)?;
+    connection.busy_timeout(checkpoint::LOCK_PATIENCE)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;

@@ -203,6 +203,70 @@ pub(super) fn check(
     Ok(last.map(|position| (position, bytes)))
 }
 
+/// Positions of all rows, up to the first that cannot be read. For `repair`.
+pub(super) fn positions(connection: &Connection) -> Vec<Position> {
+    let read = || -> rusqlite::Result<Vec<Position>> {
+        let mut statement =
+            connection.prepare("SELECT position FROM quarantine ORDER BY position")?;
+        let positions = statement.query_map([], |row| row.get(0))?;
+        Ok(positions.map_while(Result::ok).collect())
+    };
+    read().unwrap_or_default()
+}
+
+/// Whether there is a row for `position`.
+pub(super) fn exists(connection: &Connection, position: Position) -> Result<bool, Broken> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM quarantine WHERE position = ?1")?
+        .exists(params![position])?)
+}
+
+/// Copies the row at `position` into another journal, if it is whole; else, for a `record` that needs one, a row without
+/// body. Returns the bytes that count. For `repair`.
+pub(super) fn copy(
+    old: &Connection,
+    new: &Connection,
+    position: Position,
+    record: Option<&Record>,
+) -> Result<u64, Broken> {
+    let row = match (stored(old, position).ok().flatten(), record) {
+        (Some(row), _) => row,
+        (None, None) => return Ok(0),
+        (None, Some(record)) => Stored {
+            position,
+            id: record.id.clone(),
+            reason: record
+                .quarantine
+                .as_ref()
+                .map(|facts| facts.reason.clone())
+                .unwrap_or_default(),
+            received_ms: record.received_at.as_millisecond(),
+            payload: None,
+        },
+    };
+    new.prepare_cached(
+        "INSERT INTO quarantine (position, id, reason, received_ms, crc, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        row.position,
+        row.id,
+        row.reason,
+        row.received_ms,
+        crc(
+            row.position,
+            &row.id,
+            &row.reason,
+            row.received_ms,
+            row.payload.as_deref()
+        ),
+        row.payload,
+    ])?;
+    Ok(row
+        .payload
+        .as_ref()
+        .map_or(0, |payload| counted_bytes(payload.len())))
+}
+
 /// A row, its CRC checked.
 struct Stored {
     position: Position,

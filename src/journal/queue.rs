@@ -137,6 +137,7 @@ struct State {
 pub(super) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
+    ended: Condvar,
 }
 
 /// What the writer finds.
@@ -160,6 +161,7 @@ impl Queue {
                 writer_waits: false,
             }),
             arrived: Condvar::new(),
+            ended: Condvar::new(),
         }
     }
 
@@ -233,6 +235,7 @@ impl Queue {
         }
         drop(state);
         self.arrived.notify_all();
+        self.ended.notify_all();
     }
 
     /// Takes no further job, and gives back those that wait for the caller to refuse.
@@ -242,7 +245,18 @@ impl Queue {
         let jobs = std::mem::take(&mut state.jobs);
         drop(state);
         self.arrived.notify_all();
+        self.ended.notify_all();
         jobs
+    }
+
+    /// Waits for the end of the queue, at most `timeout`. True when it is still open.
+    pub(super) fn stays_open(&self, timeout: Duration) -> bool {
+        let state = self.lock();
+        let (state, _) = self
+            .ended
+            .wait_timeout_while(state, timeout, |state| matches!(state.gate, Gate::Open))
+            .unwrap_or_else(PoisonError::into_inner);
+        matches!(state.gate, Gate::Open)
     }
 
     /// Whether jobs are taken.

@@ -26,49 +26,57 @@ pub(super) struct Range {
     pub(super) max_bytes: usize,
 }
 
-/// Reads records in order and without a hole.
+/// Reads records in order and without a hole, in a transaction of its own.
 pub(super) fn read(
     connection: &Connection,
     epochs: &[Epoch],
     range: Range,
 ) -> Result<Vec<Placed>, Broken> {
-    // One transaction, so that a quarantined body and its record are seen together; its end is the guard's.
+    // A quarantined body and its record are seen together.
     let transaction = ReadTransaction::begin(connection)?;
+    let placed = read_within(connection, epochs, range)?;
+    transaction.end()?;
+    Ok(placed)
+}
+
+/// The same within the caller's transaction.
+pub(super) fn read_within(
+    connection: &Connection,
+    epochs: &[Epoch],
+    range: Range,
+) -> Result<Vec<Placed>, Broken> {
     let mut placed = Vec::new();
-    {
-        let mut statement = connection.prepare_cached(
-            "SELECT position, end_bytes, crc, payload FROM records \
-             WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
-        )?;
-        let mut rows = statement.query(params![
-            range.after,
-            range.until,
-            signed(range.max_records as u64)
-        ])?;
-        let mut expected = Position(range.after.0 + 1);
-        let mut bytes = 0;
-        while let Some(row) = rows.next()? {
-            let stored = Stored {
-                position: row.get(0)?,
-                end_bytes: unsigned(row.get(1)?),
-                crc: row.get(2)?,
-                payload: row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?,
-            };
-            if stored.position != expected {
-                return Err(Broken::damaged(expected, "this record is missing"));
-            }
-            bytes += stored.payload.len();
-            if bytes > range.max_bytes && !placed.is_empty() {
-                break;
-            }
-            placed.push(stored.placed(connection, epochs)?);
-            expected.0 += 1;
-        }
-        if placed.is_empty() && range.after < range.until && range.max_records > 0 {
+    let mut statement = connection.prepare_cached(
+        "SELECT position, end_bytes, crc, payload FROM records \
+         WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![
+        range.after,
+        range.until,
+        signed(range.max_records as u64)
+    ])?;
+    let mut expected = Position(range.after.0 + 1);
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let stored = Stored {
+            position: row.get(0)?,
+            end_bytes: unsigned(row.get(1)?),
+            crc: row.get(2)?,
+            payload: row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?,
+        };
+        if stored.position != expected {
             return Err(Broken::damaged(expected, "this record is missing"));
         }
+        bytes += stored.payload.len();
+        if bytes > range.max_bytes && !placed.is_empty() {
+            break;
+        }
+        placed.push(stored.placed(connection, epochs)?);
+        expected.0 += 1;
     }
-    transaction.end()?;
+    if placed.is_empty() && range.after < range.until && range.max_records > 0 {
+        return Err(Broken::damaged(expected, "this record is missing"));
+    }
     Ok(placed)
 }
 

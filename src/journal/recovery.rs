@@ -1,29 +1,35 @@
 //! The look at an existing journal before anything is written: is what was acknowledged still there, and whole?
 //!
 //! Everything here goes through a read-only connection. SQLite rebuilds its shared-memory index from the log and stops at
-//! the first frame that is torn; whether the cut tail had been acknowledged is told by `journal.mark`. At most
+//! the first frame that is torn; whether the cut tail had been acknowledged is told by `journal.mark`. One that was not is
+//! reported. At most
 //! [`NEWEST`] records are read, so a start takes as long with a million waiting as with ten thousand; the rest is
 //! verified in the background and whenever it is read.
 //!
 //! Not detectable: damage to the last batch together with the loss of the mark.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::fatal::{Broken, Damage};
 use super::mark::{self, Found};
 use super::open::{self, OpenError};
 use super::reader::{self, ReadTransaction, Stored};
 use super::schema::{APPLICATION_ID, Epoch, Meta, SCHEMA_VERSION, unsigned};
-use super::verify;
+use super::{log_tail, verify};
 use crate::record::Position;
 
 /// Records checked at start, newest first.
 pub(super) const NEWEST: u64 = 10_000;
 /// A database of at most this many pages is checked whole at start: 4 MiB take about 10 ms.
 const SMALL_PAGES: i64 = 1_024;
+
+/// Bytes of an SQLite file before its first page's content.
+const HEADER_BYTES: u64 = 100;
+/// More records than fit into a page of 4,096 bytes.
+const RECORDS_PER_PAGE: u64 = 256;
 
 /// What is in the directory.
 #[derive(Debug)]
@@ -57,27 +63,44 @@ pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
     let mark = mark::read(&directory.join(open::MARK)).map_err(unusable)?;
     let log_bytes = super::limits::log_bytes(directory);
     let database = directory.join(open::DATABASE);
+    let tail = log_tail::look(&directory.join(open::LOG)).map_err(unusable)?;
+    let others = mark != Found::Missing || log_bytes > 0;
     match std::fs::metadata(&database) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return if mark == Found::Missing && log_bytes == 0 {
-                Ok(Look::Nothing)
-            } else {
-                Err(OpenError::Damaged(Damage {
-                    file: database,
-                    position: None,
-                    what: "the file is missing, but others of this journal are there".into(),
-                }))
-            };
+        // SQLite would delete the log of an empty database: it must not get to see one that ought not to be empty.
+        Ok(data) if data.len() == 0 && others => {
+            return Err(OpenError::Damaged(Damage {
+                file: database,
+                position: None,
+                what: "the file is empty, but others of this journal are not".into(),
+            }));
         }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && others => {
+            return Err(OpenError::Damaged(Damage {
+                file: database,
+                position: None,
+                what: "the file is missing, but others of this journal are there".into(),
+            }));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Nothing),
         Err(error) => return Err(unusable(error)),
     }
-    // A database that this user may not read is a matter of the directory, not of SQLite.
+    // A database that this user may not read or write is a matter of the directory, not of SQLite.
+    let mut header = Vec::new();
     std::fs::OpenOptions::new()
         .read(true)
         .write(true)
         .open(&database)
+        .and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut header))
         .map_err(unusable)?;
+    // It says "WAL" since before the first record. A changed byte would have SQLite open it in another way.
+    if others && header.starts_with(b"SQLite format 3\0") && header.get(18..20) != Some(&[2, 2]) {
+        return Err(OpenError::Damaged(Damage {
+            file: database,
+            position: None,
+            what: "the header of the database is not a journal's".into(),
+        }));
+    }
     let connection =
         open::reader_connection(directory).map_err(|broken| OpenError::of(broken, directory))?;
     match check_format(&connection, directory)? {
@@ -87,21 +110,30 @@ pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
             position: None,
             what: "the database is empty, but journal.mark says that there was a journal".into(),
         })),
-        Format::Known => recover(&connection, directory, mark, log_bytes)
-            .map(|recovered| Look::Journal(Box::new(recovered)))
-            .map_err(|broken| OpenError::of(broken, directory)),
+        Format::Known => {
+            let recovered = recover(&connection, directory, mark, log_bytes)
+                .map_err(|broken| OpenError::of(broken, directory))?;
+            if tail.torn_bytes > 0 {
+                tracing::warn!(
+                    bytes = tail.torn_bytes,
+                    last = recovered.last.0,
+                    "cut a torn tail of journal.db-wal: a batch that nobody was answered for"
+                );
+            }
+            Ok(Look::Journal(Box::new(recovered)))
+        }
     }
 }
 
 /// The format of a database that can be opened.
-enum Format {
+pub(super) enum Format {
     /// No table yet: the process that made it ended before its first commit.
     Empty,
     /// The one this version reads.
     Known,
 }
 
-fn check_format(connection: &Connection, directory: &Path) -> Result<Format, OpenError> {
+pub(super) fn check_format(connection: &Connection, directory: &Path) -> Result<Format, OpenError> {
     let file = directory.join(open::DATABASE);
     let read = || -> Result<(i64, i64, i64), Broken> {
         let application =
@@ -172,19 +204,25 @@ fn recover(
 }
 
 /// The oldest and the newest kept position; 1 and 0 when there is no record.
-fn ends(connection: &Connection) -> Result<(Position, Position), Broken> {
+pub(super) fn ends(connection: &Connection) -> Result<(Position, Position), Broken> {
     let first: Option<Position> =
         connection.query_row("SELECT min(position) FROM records", [], |row| row.get(0))?;
     let last: Option<Position> =
         connection.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
     match (first, last) {
-        (Some(first), Some(last)) if Position(1) <= first && first <= last => Ok((first, last)),
+        (Some(first), Some(last)) if Position(1) <= first && first <= last => {
+            let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            if last.0 - first.0 > unsigned(pages).saturating_mul(RECORDS_PER_PAGE) {
+                return Err(Broken::damaged(None, "the positions make no sense"));
+            }
+            Ok((first, last))
+        }
         (None, None) => Ok((Position(1), Position(0))),
         _ => Err(Broken::damaged(None, "the positions make no sense")),
     }
 }
 
-fn compare_with_mark(
+pub(super) fn compare_with_mark(
     epochs: &[Epoch],
     last: Position,
     mark: Found,
@@ -289,11 +327,9 @@ pub(super) fn check_records(
     Ok(checked)
 }
 
-/// The last position in `records`, whatever its state. For `repair` and `inspect`.
+/// The last position in `records`; zero when there is none.
 pub(super) fn last_position(connection: &Connection) -> Result<Position, Broken> {
-    let last: Option<Position> = connection
-        .query_row("SELECT max(position) FROM records", [], |row| row.get(0))
-        .optional()?
-        .flatten();
+    let last: Option<Position> =
+        connection.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
     Ok(last.unwrap_or_default())
 }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -99,19 +98,6 @@ impl Shared {
     pub(super) fn fail(&self, broken: Broken) {
         self.poison(broken);
         self.poison.announce();
-    }
-
-    /// Rests in the background. False when the journal is closing or failed.
-    pub(super) fn rest(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        while self.queue.is_open() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            std::thread::sleep(left);
-        }
-        false
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::batch::{Rules, Tail};
-use super::checkpoint::{self, Depth};
+use super::checkpoint::{self, Depth, Reached};
 use super::fatal::{Broken, Poison};
 use super::limits::{self, Limits, Room};
 use super::mark::{Mark, MarkFile};
@@ -176,21 +176,24 @@ fn run(
 }
 
 /// Brings what the log holds onto the disk: after a kill its newest frames may be in the page cache only, and must not be
-/// published before they are safe. When the disk is too full for the database to grow, the log itself is fsynced.
+/// published before they are safe. Where the database cannot take them, for want of space or because somebody reads an
+/// older state, the log itself is fsynced.
 fn secure_log(connection: &Connection, directory: &Path) -> Result<(), Broken> {
     let log = limits::log_bytes(directory);
-    if limits::disk_free_bytes(directory)? > log.saturating_add(1 << 20) {
-        checkpoint::run(connection, Depth::Truncate).map(drop)
-    } else if log > 0 {
-        File::open(directory.join(open::LOG))
-            .and_then(|file| file.sync_all())
-            .map_err(|cause| Broken::File {
-                what: "bringing the log onto the disk",
-                cause,
-            })
-    } else {
-        Ok(())
+    if limits::disk_free_bytes(directory)? > log.saturating_add(1 << 20)
+        && checkpoint::run(connection, Depth::Truncate)? == Reached::All
+    {
+        return Ok(());
     }
+    match File::open(directory.join(open::LOG)) {
+        Ok(file) => file.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+    .map_err(|cause| Broken::File {
+        what: "bringing the log onto the disk",
+        cause,
+    })
 }
 
 fn check_identity(meta: &Meta, options: &Options) -> Result<(), OpenError> {

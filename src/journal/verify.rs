@@ -1,26 +1,161 @@
-//! Verification of what start did not read, in the background and in small bites.
+//! Verification: of what start did not read, in the background, and of everything, when the operator asks.
 //!
-//! Each bite is a read transaction of its own, so that checkpoints are never held up, and is followed by a rest, so that
+//! In the background each bite is a read transaction of its own, so that checkpoints are never held up, and is followed by a rest, so that
 //! verifying a large journal takes a few per cent of a core. Damage ends the process (exit 3): it is about records that
 //! were acknowledged.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::fatal::Broken;
+use super::fatal::{Broken, Damage, Fatal};
+use super::mark::Found;
 use super::reader::ReadTransaction;
-use super::recovery::check_records;
-use super::schema::Meta;
+use super::recovery::{self, check_records};
+use super::schema::{Epoch, Meta};
 use super::shared::Shared;
-use super::{deliveries, open, quarantine};
+use super::{deliveries, limits, open, quarantine};
 use crate::record::Position;
 
 /// Records per read transaction: about 3 ms.
 const BITE: u64 = 1_000;
 /// Rest after each bite.
 const REST: Duration = Duration::from_millis(40);
+
+/// Damages told one by one; beyond these they are only counted.
+const TOLD: usize = 100;
+
+/// What a verification of everything found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The oldest kept record, as the journal says.
+    pub first: Position,
+    /// The newest record found.
+    pub last: Position,
+    /// Records that are whole.
+    pub whole_records: u64,
+    /// Damages found; none means that the journal is whole.
+    pub damages: u64,
+    /// The first hundred of them.
+    pub told: Vec<Damage>,
+    /// Whether the structure of the database was checked as well.
+    pub structure_checked: bool,
+}
+
+/// Checks everything, and goes on after damage.
+pub(super) fn everything(
+    connection: &Connection,
+    directory: &Path,
+    mark: Found,
+    structure_too: bool,
+    mut progress: impl FnMut(Position, Position),
+) -> Result<Verified, Broken> {
+    let mut verified = Verified {
+        first: Position(1),
+        last: Position(0),
+        whole_records: 0,
+        damages: 0,
+        told: Vec::new(),
+        structure_checked: structure_too,
+    };
+    if structure_too {
+        verified.note(directory, structure(connection))?;
+    }
+    let meta = verified.note(directory, Meta::load(connection))?;
+    let epochs = verified.note(directory, Epoch::load_all(connection))?;
+    let (first, last) = verified
+        .note(directory, recovery::ends(connection))?
+        .unwrap_or((Position(1), Position(0)));
+    verified.last = last;
+    verified.first = meta.as_ref().map_or(first, |meta| meta.first_position);
+    let compared = recovery::compare_with_mark(
+        epochs.as_deref().unwrap_or_default(),
+        last,
+        mark,
+        limits::log_bytes(directory),
+    );
+    if epochs.is_some() {
+        verified.note(directory, compared)?;
+    }
+    let mut next = verified.first;
+    while next <= last {
+        let until = last.min(Position(next.0 + BITE - 1));
+        verified.records(connection, directory, next, until)?;
+        progress(until, last);
+        next = Position(until.0 + 1);
+    }
+    if let Some(meta) = meta {
+        verified.note(directory, side_tables(connection, &meta))?;
+    }
+    Ok(verified)
+}
+
+impl Verified {
+    /// Takes the good, notes damage, and gives up at what is neither.
+    fn note<T>(
+        &mut self,
+        directory: &Path,
+        outcome: Result<T, Broken>,
+    ) -> Result<Option<T>, Broken> {
+        match outcome {
+            Ok(good) => Ok(Some(good)),
+            Err(broken) => match broken.into_fatal(directory) {
+                Fatal::Damaged(damage) => {
+                    self.damages += 1;
+                    if self.told.len() < TOLD {
+                        self.told.push(damage);
+                    }
+                    Ok(None)
+                }
+                Fatal::Failed(cause) => Err(Broken::File {
+                    what: "verifying",
+                    cause: std::io::Error::other(cause.to_string()),
+                }),
+            },
+        }
+    }
+
+    /// Checks the records from `first` to `last`: together, and when that fails one by one.
+    fn records(
+        &mut self,
+        connection: &Connection,
+        directory: &Path,
+        first: Position,
+        last: Position,
+    ) -> Result<(), Broken> {
+        let together = within(connection, || {
+            // A serving process may have deleted some meanwhile.
+            let kept = Meta::load(connection).map_or(first, |meta| meta.first_position);
+            let after = Position(first.max(kept).0 - 1);
+            check_records(connection, after, last.max(after), u64::MAX).map(|_| after)
+        });
+        if let Ok(after) = together {
+            self.whole_records += last.0.saturating_sub(after.0);
+            return Ok(());
+        }
+        for position in (first.0..=last.0).map(Position) {
+            let alone = within(connection, || {
+                check_records(connection, Position(position.0 - 1), position, u64::MAX)
+            });
+            if self.note(directory, alone)?.is_some() {
+                self.whole_records += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn within<T>(
+    connection: &Connection,
+    read: impl FnOnce() -> Result<T, Broken>,
+) -> Result<T, Broken> {
+    let transaction = ReadTransaction::begin(connection)?;
+    let read = read()?;
+    transaction.end()?;
+    Ok(read)
+}
 
 /// Checks the structure of the whole database: pages, keys, indexes. Time grows with its size.
 pub(super) fn structure(connection: &Connection) -> Result<(), Broken> {
@@ -74,7 +209,7 @@ pub(super) fn spawn(shared: Arc<Shared>, last: Position) -> std::io::Result<()> 
 fn background(shared: &Shared, last: Position) -> Result<(), Broken> {
     let connection = open::reader_connection(&shared.directory)?;
     let mut after = Position(0);
-    while shared.rest(REST) {
+    while shared.queue.stays_open(REST) {
         let transaction = ReadTransaction::begin(&connection)?;
         // Retention may have deleted what was next.
         let first = Meta::load(&connection)?.first_position;
@@ -90,14 +225,14 @@ fn background(shared: &Shared, last: Position) -> Result<(), Broken> {
         after = until;
     }
     let mut after = Position(0);
-    while shared.rest(REST) {
+    while shared.queue.stays_open(REST) {
         match quarantine::check(&connection, after, 100)? {
             Some((position, _)) => after = position,
             None => break,
         }
     }
     let mut after = 0;
-    while shared.rest(REST) {
+    while shared.queue.stays_open(REST) {
         match deliveries::check(&connection, after, 1_000)? {
             Some(number) => after = number,
             None => break,

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::AppendError;
 use super::answer::Answer;
 use super::batch::{self, Batch, Changes, Rules, Tail};
-use super::checkpoint::{self, Depth};
+use super::checkpoint::{self, Depth, Reached};
 use super::fatal::Broken;
 use super::limits::Room;
 use super::mark::{Mark, MarkFile};
@@ -25,13 +25,10 @@ use super::queue::{Job, Taken};
 use super::retention::{self, Bounds, Retention};
 use super::schema::Meta;
 use super::shared::Shared;
-use super::{deliveries, quarantine};
 use crate::failpoint;
 
 /// How often the writer looks around when nothing arrives, and how old a published mark on disk may be.
-const TICK: Duration = Duration::from_millis(100);
-/// How often deliveries and quarantined bodies are looked at for their age.
-const AGE_CHECK: Duration = Duration::from_secs(5);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// What the thread begins with.
 pub(super) struct Start {
@@ -61,6 +58,7 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
         rules,
         log_bytes_wanted,
     } = start;
+    let _loud = EndsLoudly(shared);
     // Closed and unlocked on purpose or not at all.
     let connection = ManuallyDrop::new(connection);
     let lock = ManuallyDrop::new(lock);
@@ -108,6 +106,20 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
     let _ = ended.send(true);
 }
 
+/// A panic of the writer ends the journal like any other failure: nobody waits for a thread that is gone.
+struct EndsLoudly<'a>(&'a Shared);
+
+impl Drop for EndsLoudly<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Broken::File {
+                what: "the writer",
+                cause: std::io::Error::other("it panicked"),
+            });
+        }
+    }
+}
+
 /// Why the writer stopped without a failure of its own.
 enum End {
     /// It was asked to; all that waited is durable.
@@ -116,26 +128,26 @@ enum End {
     Poisoned,
 }
 
-struct Writer<'c> {
-    connection: &'c Connection,
-    insert: Statement<'c>,
-    shared: &'c Shared,
-    mark: MarkFile,
-    saved: Meta,
-    meta: Meta,
-    tail: Tail,
-    retention: Retention,
-    rules: Rules,
-    log_bytes_wanted: u64,
+pub(super) struct Writer<'c> {
+    pub(super) connection: &'c Connection,
+    pub(super) insert: Statement<'c>,
+    pub(super) shared: &'c Shared,
+    pub(super) mark: MarkFile,
+    pub(super) saved: Meta,
+    pub(super) meta: Meta,
+    pub(super) tail: Tail,
+    pub(super) retention: Retention,
+    pub(super) rules: Rules,
+    pub(super) log_bytes_wanted: u64,
     /// Bytes that went into the log since it was last copied whole, about.
-    log_bytes: u64,
-    answers: Vec<Answer>,
+    pub(super) log_bytes: u64,
+    pub(super) answers: Vec<Answer>,
     /// What was taken from the queue after the job that broke the journal.
-    unapplied: Vec<Job>,
-    meta_saved: Instant,
-    ages_checked: Option<Instant>,
-    commit_seconds: Histogram,
-    batch_records: Histogram,
+    pub(super) unapplied: Vec<Job>,
+    pub(super) meta_saved: Instant,
+    pub(super) ages_checked: Option<Instant>,
+    pub(super) commit_seconds: Histogram,
+    pub(super) batch_records: Histogram,
 }
 
 impl Writer<'_> {
@@ -228,7 +240,7 @@ impl Writer<'_> {
     }
 
     /// The mark, then what readers and handles may see.
-    fn publish_progress(&mut self, changes: &Changes) -> Result<(), Broken> {
+    pub(super) fn publish_progress(&mut self, changes: &Changes) -> Result<(), Broken> {
         if let Some(epoch) = changes.epoch {
             self.shared.begin_epoch(epoch);
         }
@@ -255,69 +267,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// What is to do without postbacks. True when there is more of it.
-    fn keep_house(&mut self) -> Result<bool, Broken> {
-        self.shared.limits.measure(self.connection)?;
-        if self.shared.limits.room(0) == Room::None {
-            return Ok(false);
-        }
-        let bounds = self.bounds();
-        let ages_due = self
-            .ages_checked
-            .is_none_or(|checked| checked.elapsed() >= AGE_CHECK);
-        let retention_due = self.retention.is_due(self.connection, &bounds)?;
-        self.note_published();
-        if !ages_due && !retention_due && self.meta == self.saved {
-            self.checkpoint_when_due()?;
-            return Ok(false);
-        }
-        self.begin()?;
-        let deleted = self.delete_published(&bounds, retention::STEP)?;
-        let more_ages = ages_due && self.check_ages(&bounds)?;
-        if !more_ages && ages_due {
-            self.ages_checked = Some(Instant::now());
-        }
-        self.save_meta(false)?;
-        self.end()?;
-        self.publish_progress(&Changes::default())?;
-        self.log_bytes += deleted * 64 + 16_384;
-        self.checkpoint_when_due()?;
-        self.shared.limits.measure(self.connection)?;
-        Ok(more_ages || deleted == retention::STEP)
-    }
-
-    fn delete_published(&mut self, bounds: &Bounds, limit: u64) -> Result<u64, Broken> {
-        if !self.retention.is_due(self.connection, bounds)? {
-            return Ok(0);
-        }
-        failpoint!("journal.retention.before_delete");
-        let deleted = self.retention.delete(self.connection, bounds, limit)?;
-        self.meta.first_position = self.retention.first();
-        // What is deleted as published must be known as published: both in one transaction.
-        self.note_published();
-        self.save_meta(true)?;
-        Ok(deleted)
-    }
-
-    /// Forgets old deliveries and quarantined bodies, a step of each. True when there are more.
-    fn check_ages(&mut self, bounds: &Bounds) -> Result<bool, Broken> {
-        let expired = bounds.now_ms.saturating_sub(self.rules.dedup_for_ms);
-        let forgotten = match deliveries::oldest_ms(self.connection)? {
-            Some(oldest) if oldest < expired => deliveries::forget(self.connection, expired)?,
-            _ => 0,
-        };
-        let kept_for = i64::try_from(quarantine::KEPT_FOR.as_millis()).unwrap_or(i64::MAX);
-        let freed = quarantine::expire(
-            self.connection,
-            bounds.published,
-            self.retention.first(),
-            bounds.now_ms.saturating_sub(kept_for),
-        )?;
-        self.meta.quarantine_bytes = self.meta.quarantine_bytes.saturating_sub(freed);
-        Ok(forgotten > 0 || freed > 0)
-    }
-
-    fn bounds(&self) -> Bounds {
+    pub(super) fn bounds(&self) -> Bounds {
         let progress = self.shared.progress.get();
         Bounds {
             published: progress.published,
@@ -328,38 +278,7 @@ impl Writer<'_> {
         }
     }
 
-    fn note_published(&mut self) {
-        let progress = self.shared.progress.get();
-        self.meta.published = progress.published;
-        self.meta.published_end_bytes = progress.published_end_bytes;
-        self.meta.published_hint = progress.published_hint;
-    }
-
-    /// Saves what changed, within the open transaction. The published mark alone waits for its [`TICK`] unless `now`.
-    fn save_meta(&mut self, now: bool) -> Result<(), Broken> {
-        if now || self.meta_saved.elapsed() >= TICK {
-            self.note_published();
-        }
-        if self.meta != self.saved {
-            self.meta.save(self.connection)?;
-            self.saved = self.meta.clone();
-            self.meta_saved = Instant::now();
-        }
-        Ok(())
-    }
-
-    fn save_last(&mut self) -> Result<(), Broken> {
-        self.shared.limits.measure_disk()?;
-        self.note_published();
-        if self.meta != self.saved && self.shared.limits.room(0) != Room::None {
-            self.begin()?;
-            self.save_meta(true)?;
-            self.end()?;
-        }
-        Ok(())
-    }
-
-    fn checkpoint_when_due(&mut self) -> Result<(), Broken> {
+    pub(super) fn checkpoint_when_due(&mut self) -> Result<(), Broken> {
         if self.log_bytes < self.log_bytes_wanted {
             return Ok(());
         }
@@ -368,17 +287,15 @@ impl Writer<'_> {
         } else {
             Depth::Passive
         };
-        let left = checkpoint::run(self.connection, depth)?;
-        // A reader in the way: try again after a quarter of the usual log.
-        self.log_bytes = if left.frames == 0 {
-            0
-        } else {
-            self.log_bytes_wanted / 4 * 3
+        self.log_bytes = match checkpoint::run(self.connection, depth)? {
+            Reached::All => 0,
+            // Try again after a quarter of the usual log.
+            Reached::Part => self.log_bytes_wanted / 4 * 3,
         };
         self.shared.limits.measure(self.connection)
     }
 
-    fn begin(&self) -> Result<(), Broken> {
+    pub(super) fn begin(&self) -> Result<(), Broken> {
         self.connection
             .prepare_cached("BEGIN IMMEDIATE")?
             .execute([])?;
@@ -386,7 +303,7 @@ impl Writer<'_> {
     }
 
     /// Commits: on `Ok` the fsync of the log has returned.
-    fn end(&self) -> Result<(), Broken> {
+    pub(super) fn end(&self) -> Result<(), Broken> {
         #[cfg(test)]
         self.shared.fail_when_sabotaged()?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;

@@ -64,9 +64,11 @@ fn plain_parts(text: &str) -> Option<(&str, &str)> {
     }
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let host = authority.strip_suffix(":443").unwrap_or(authority);
-    let is_name = host
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+    // WHATWG parsing lets an empty label pass, resolvers do not agree on it.
+    let is_name = host.split('.').all(|label| {
+        let mut bytes = label.bytes();
+        !label.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    });
     let path_is_plain = (path.is_empty() || path.starts_with('/')) && path.bytes().all(is_uri_byte);
     (is_name && path_is_plain).then_some((host, path))
 }

@@ -135,10 +135,9 @@ impl Needle<'_> {
         if plain.find(&decoded).is_none() {
             return;
         }
-        let (decoded, origins) = decoded::with_origins(text.as_bytes());
+        let (decoded, places) = decoded::with_places(text.as_bytes());
         for at in plain.find_iter(&decoded) {
-            let last = at + plain.needle().len() - 1;
-            add(plain, origins[at].0, origins[last].1);
+            add(plain, places[at], places[at + plain.needle().len()]);
         }
     }
 }

@@ -286,3 +286,6 @@ fn declares_other_charset(postback: &Postback) -> bool {
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

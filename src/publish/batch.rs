@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::backlog::{Backlog, BacklogError};
 use super::cluster::{CallError, Cluster, Producer, SendError};
 use super::engine::{Engine, Interruption, NewestRun};
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::message::{ComposeError, Message};
 use super::positions::PositionRecord;
 use super::status::Degraded;
@@ -18,6 +18,14 @@ use crate::record::{Placed, Position};
 
 /// How often an idle publisher asks whether brokers that were down are back.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a message was not sent.
+enum Unsent {
+    /// It was refused itself, before it was on its way.
+    Refused(Failure),
+    /// Something came in between, perhaps the failure of a message before it.
+    Interrupted(Interruption),
+}
 
 impl<C: Cluster, B: Backlog> Engine<C, B> {
     /// Waits a little for records; empty when none came.
@@ -148,13 +156,14 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             }
         }
         .map_err(|error| unreadable(position, &error))?;
-        let sent = self.send(producer, &message);
-        if let Err(Interruption::Failed(failure)) = &sent
-            && failure.kind == FailureKind::TooLarge
-        {
-            self.in_hand = Some((position, position));
+        match self.send(producer, &message) {
+            Ok(()) => Ok(()),
+            Err(Unsent::Interrupted(interruption)) => Err(interruption),
+            Err(Unsent::Refused(failure)) => {
+                self.in_hand = Some((position, position));
+                Err(failure.into())
+            }
         }
-        sent
     }
 
     pub(super) fn send_position(
@@ -175,21 +184,29 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             &self.transactional_id,
             record.encode(),
         );
-        self.send(producer, &message)
+        match self.send(producer, &message) {
+            Ok(()) => Ok(()),
+            Err(Unsent::Interrupted(interruption)) => Err(interruption),
+            Err(Unsent::Refused(failure)) => {
+                self.in_hand = None;
+                Err(failure.into())
+            }
+        }
     }
 
-    fn send(&self, producer: &mut C::Producer, message: &Message<'_>) -> Result<(), Interruption> {
+    fn send(&self, producer: &mut C::Producer, message: &Message<'_>) -> Result<(), Unsent> {
         loop {
             match producer.send(message) {
                 Ok(()) => return Ok(()),
                 Err(SendError::Full) => {
                     if let Some((_, failure)) = producer.failed_delivery() {
-                        return Err(failure.into());
+                        return Err(Unsent::Interrupted(failure.into()));
                     }
-                    self.give_up_if_stopping(producer)?;
+                    self.give_up_if_stopping(producer)
+                        .map_err(Unsent::Interrupted)?;
                     producer.poll(self.pacing.poll);
                 }
-                Err(SendError::Failed(failure)) => return Err(failure.into()),
+                Err(SendError::Failed(failure)) => return Err(Unsent::Refused(failure)),
             }
         }
     }

@@ -15,9 +15,10 @@ use super::backlog::{Backlog, BacklogError};
 use super::cluster::{Cluster, Producer};
 use super::failure::{Decision, Failure};
 use super::message::Composer;
+use super::prepare::Preparation;
 use super::status::{Degraded, Status};
 use super::stop::Stop;
-use super::topics::{self, Wanted};
+use super::topics;
 use super::{End, Settings};
 use crate::config::{Delivery, Kafka};
 use crate::record::Position;
@@ -107,7 +108,7 @@ pub(crate) struct Engine<C, B> {
     pub(super) stop: Stop,
     pub(super) kafka: Kafka,
     pub(super) composer: Composer,
-    pub(super) wanted: Vec<Wanted>,
+    pub(super) preparation: Preparation,
     pub(super) positions_topic: String,
     /// Also the key of the position records.
     pub(super) transactional_id: String,
@@ -128,7 +129,6 @@ pub(crate) struct Engine<C, B> {
     pub(super) last_probe: Instant,
     /// `max.message.bytes` by topic, for what can be told before sending.
     pub(super) topic_limits: BTreeMap<String, usize>,
-    pub(super) warned: BTreeSet<String>,
     backoff: Duration,
 }
 
@@ -176,7 +176,10 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                 settings.mode,
                 Some(settings.instance.clone()),
             ),
-            wanted: topics::wanted(&settings.topics, Some(settings.kafka.delivery)),
+            preparation: Preparation::new(
+                topics::wanted(&settings.topics, Some(settings.kafka.delivery)),
+                settings.kafka.clone(),
+            ),
             positions_topic: settings.topics.positions.clone(),
             transactional_id: settings.transactional_id(),
             run: Uuid::new_v4(),
@@ -190,7 +193,6 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             last_begin: None,
             last_probe: Instant::now(),
             topic_limits: BTreeMap::new(),
-            warned: BTreeSet::new(),
         }
     }
 

@@ -7,8 +7,9 @@
 //! - [`listener`]: librdkafka's logs and errors, without secrets.
 //! - [`errors`]: librdkafka's error codes as [`Failure`](super::failure::Failure) kinds.
 //! - [`survey`], [`positions`]: reading what is there.
-//! - [`producer`]: the producer of the engine.
+//! - [`producer`]: the producer of the engine; [`direct`]: that of the stateless mode.
 
+mod direct;
 mod errors;
 mod listener;
 mod positions;
@@ -18,6 +19,7 @@ mod survey;
 
 use std::time::Duration;
 
+pub(super) use direct::DirectProducer;
 pub use settings::OWNED_PROPERTIES;
 pub(super) use settings::{ClientSettings, librdkafka_version, verify};
 
@@ -46,6 +48,15 @@ impl KafkaCluster {
             probe_topic,
             positions_topic,
         }
+    }
+
+    /// Makes a producer of the stateless mode.
+    pub(super) fn direct_producer(
+        &self,
+        limits: Limits,
+        ack_timeout: Duration,
+    ) -> Result<DirectProducer, Failure> {
+        DirectProducer::new(&self.settings, limits, ack_timeout, &self.probe_topic)
     }
 }
 

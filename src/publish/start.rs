@@ -19,12 +19,8 @@ use super::engine::{Engine, Interruption, NewestRun};
 use super::failure::{Failure, FailureKind};
 use super::positions::{Found, Verdict};
 use super::status::Degraded;
-use super::topics::{self, NewTopic, Seen};
+use super::topics;
 use crate::record::Position;
-
-/// How often, and how long apart, brokers are asked whether they know a topic that was just made.
-const LOOKS: u32 = 25;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 impl<C: Cluster, B: Backlog> Engine<C, B> {
     /// Step 1; after fencing, first a look at who did it.
@@ -35,7 +31,12 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             self.leave_to_twin(newest.as_ref())?;
             self.fenced = false;
         }
-        let seen = self.usable_topics()?;
+        let backlog = &mut self.backlog;
+        let seen = self
+            .preparation
+            .prepare(&mut self.cluster, &self.stop, |cluster_id| {
+                recognise_cluster(backlog, cluster_id)
+            })?;
         self.status.kafka_is_up();
         self.status.clear(|degraded| {
             matches!(degraded, Degraded::TopicMissing | Degraded::ClusterChanged)
@@ -71,51 +72,6 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             self.status.publishing_works();
         }
         Ok(())
-    }
-
-    fn usable_topics(&mut self) -> Result<Vec<Seen>, Interruption> {
-        let names: Vec<&str> = self
-            .wanted
-            .iter()
-            .map(|topic| topic.name.as_str())
-            .collect();
-        let (cluster_id, mut seen) = self.cluster.survey(&names)?;
-        if let Some(cluster_id) = cluster_id {
-            recognise_cluster(&mut self.backlog, &cluster_id)?;
-        }
-        let missing = self.missing(&seen);
-        if self.kafka.create_topics && !missing.is_empty() {
-            self.cluster.create(&missing)?;
-            for topic in &missing {
-                tracing::info!(topic = topic.name, "created a topic");
-            }
-            for _ in 0..LOOKS {
-                seen = self.cluster.survey(&names)?.1;
-                if self.missing(&seen).is_empty() || self.stop.requested() {
-                    break;
-                }
-                self.cluster.pause(BETWEEN_LOOKS, &self.stop);
-            }
-        }
-        let (faults, warnings) = topics::judge(&self.wanted, &seen);
-        for warning in warnings {
-            if !self.warned.contains(&warning) {
-                tracing::warn!("{warning}");
-                self.warned.insert(warning);
-            }
-        }
-        match topics::combine(faults) {
-            Some(failure) => Err(failure.into()),
-            None => Ok(seen),
-        }
-    }
-
-    fn missing(&self, seen: &[Seen]) -> Vec<NewTopic> {
-        self.wanted
-            .iter()
-            .filter(|wanted| topics::is_missing(wanted, seen))
-            .map(|wanted| wanted.to_new(&self.kafka))
-            .collect()
     }
 
     fn init_transactions(&mut self, producer: &mut C::Producer) -> Result<(), Interruption> {

@@ -118,8 +118,8 @@ impl Status {
     pub(crate) fn kafka_is_up(&self) {
         if !self.shared.kafka_up.swap(true, Ordering::Relaxed) {
             tracing::info!("kafka is reachable");
+            metrics::gauge!("concur_bridge_kafka_up").set(1.0);
         }
-        metrics::gauge!("concur_bridge_kafka_up").set(1.0);
         self.clear(|degraded| degraded == Degraded::KafkaDown);
     }
 

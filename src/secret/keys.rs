@@ -60,7 +60,11 @@ impl KeyError {
             Self::Io { path, source } => (path, source.to_string()),
             Self::Unusable { path, what } => (path, what.to_owned()),
         };
-        LoadError { what, file: path.display().to_string(), reason }
+        LoadError {
+            what,
+            file: path.display().to_string(),
+            reason,
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! Does the journal keep what it acknowledged, say so when it cannot, and refuse before it must?
 
 mod damage;
+mod golden;
 mod house;
+mod inspecting;
 mod keeping;
+mod repair;
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -10,7 +13,7 @@ use std::time::Duration;
 
 use concur_bridge::config;
 use concur_bridge::event::EventType;
-use concur_bridge::journal::{Appended, Claim, Fatal, Journal, OpenError, Options};
+use concur_bridge::journal::{AppendError, Appended, Claim, Fatal, Journal, OpenError, Options};
 use concur_bridge::publish::Backlog as _;
 use concur_bridge::record::{Placed, Position, QuarantineFacts, Record};
 use jiff::Timestamp;
@@ -49,7 +52,7 @@ fn options(config: config::Journal) -> Options {
 
 /// Options whose end is told to the test instead of failing it.
 fn watched(config: config::Journal) -> (Options, mpsc::Receiver<Fatal>) {
-    let (told, ends) = mpsc::channel();
+    let (told, ends) = mpsc::sync_channel(8);
     let options = Options {
         fatal: Box::new(move |fatal| told.send(fatal.clone()).unwrap()),
         ..options(config)

@@ -79,7 +79,10 @@ mod tests {
 
     fn networks() -> Networks {
         Networks::new(
-            &["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+            &[
+                "192.0.2.0/24".parse().unwrap(),
+                "2001:db8::/32".parse().unwrap(),
+            ],
             &["10.0.0.0/8".parse().unwrap()],
         )
     }

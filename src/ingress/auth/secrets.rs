@@ -19,10 +19,9 @@ impl Secrets {
     /// Whether `candidate` is one of them. Takes the same time whichever it is, if any.
     pub(super) fn contain(&self, candidate: &[u8]) -> bool {
         let candidate = sha256(candidate);
-        let found = self
-            .0
-            .iter()
-            .fold(Choice::from(0), |found, secret| found | secret.ct_eq(&candidate));
+        let found = self.0.iter().fold(Choice::from(0), |found, secret| {
+            found | secret.ct_eq(&candidate)
+        });
         found.into()
     }
 }

@@ -33,7 +33,13 @@ fn salts_of_32_bytes_and_the_longest_verify_and_no_other() {
     let keys = keys(&[&key]);
     let sha256 = MessageDigest::sha256();
     // The longest salt of a 2048-bit key with SHA-256: 256 - 32 - 2.
-    for (salt, expected) in [(32, true), (222, true), (0, false), (20, false), (221, false)] {
+    for (salt, expected) in [
+        (32, true),
+        (222, true),
+        (0, false),
+        (20, false),
+        (221, false),
+    ] {
         let signature = sign(&key, sha256, sha256, salt);
         assert_eq!(keys.verify(&signature, BODY), expected, "{salt}");
     }
@@ -44,7 +50,13 @@ fn any_of_several_keys_verifies_and_a_foreign_one_does_not() {
     let (old, new, foreign) = (key(), key(), key());
     let keys = keys(&[&old, &new]);
     let sha256 = MessageDigest::sha256();
-    for (key, expected) in [(&old, true), (&new, true), (&new, true), (&old, true), (&foreign, false)] {
+    for (key, expected) in [
+        (&old, true),
+        (&new, true),
+        (&new, true),
+        (&old, true),
+        (&foreign, false),
+    ] {
         assert_eq!(keys.verify(&sign(key, sha256, sha256, 32), BODY), expected);
     }
 }
@@ -92,5 +104,7 @@ fn a_key_file_must_hold_keys_that_are_rsa_and_long_enough() {
     assert!(Keys::from_pem(&ed.public_key_to_pem().unwrap()).is_err());
     assert!(Keys::from_pem(&key().private_key_to_pem_pkcs8().unwrap()).is_err());
     assert!(Keys::from_pem(b"").is_err());
-    assert!(Keys::from_pem(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").is_err());
+    assert!(
+        Keys::from_pem(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").is_err()
+    );
 }

@@ -51,15 +51,27 @@ mod tests {
         for (common, alternative, expected) in [
             ("webhook.api.concursolutions.com", &[][..], true),
             ("Webhook.API.concursolutions.com", &[], true),
-            ("other", &["x.example", "webhook.api.concursolutions.com"], true),
+            (
+                "other",
+                &["x.example", "webhook.api.concursolutions.com"],
+                true,
+            ),
             ("other", &["x.example"], false),
             ("webhook.api.concursolutions.com.evil.example", &[], false),
             ("evil.webhook.api.concursolutions.com", &[], false),
-            ("*.api.concursolutions.com", &["*.api.concursolutions.com"], false),
+            (
+                "*.api.concursolutions.com",
+                &["*.api.concursolutions.com"],
+                false,
+            ),
             ("other", &[], false),
         ] {
             let der = certificate(common, alternative);
-            assert_eq!(bears_one_of(&der, &names), expected, "{common} {alternative:?}");
+            assert_eq!(
+                bears_one_of(&der, &names),
+                expected,
+                "{common} {alternative:?}"
+            );
         }
         assert!(!bears_one_of(b"junk", &names));
     }

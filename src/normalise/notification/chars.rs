@@ -1,5 +1,6 @@
 //! The characters of XML 1.0: which may be there at all, which make a name, and what a reference stands for.
 
+use super::super::blank::is_blank;
 use super::super::{Malformed, Reason};
 
 /// The document as text: UTF-8, without its byte order mark, holding no character that XML 1.0 forbids.
@@ -17,7 +18,7 @@ pub(super) fn document(body: &[u8]) -> Result<&str, Malformed> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Malformed::new(Reason::BadUtf8, "the body is not UTF-8"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim_matches(super::is_blank).is_empty() {
+    if text.trim_matches(is_blank).is_empty() {
         return Err(Malformed::new(Reason::BadXml, "the body is empty"));
     }
     if text.starts_with('\u{feff}') {
@@ -59,6 +60,10 @@ pub(super) fn local_name(name: &str) -> Option<&str> {
 
 /// Whether this is a name without a colon (XML 1.0, fifth edition, 2.3; Namespaces 1.0, 3).
 pub(super) fn is_name(name: &str) -> bool {
+    // Names are ASCII letters as a rule, and this is asked for every element.
+    if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return true;
+    }
     let mut chars = name.chars();
     chars.next().is_some_and(starts_name) && chars.all(continues_name)
 }

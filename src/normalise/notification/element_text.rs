@@ -36,19 +36,30 @@ impl<'a> ElementText<'a> {
         if piece.is_empty() {
             return;
         }
-        self.at_border = false;
         if self.text.is_empty() {
+            self.at_border = false;
             self.text = piece;
         } else {
-            let text = self.text.to_mut();
-            text.push(' ');
-            text.push_str(&piece);
+            self.cross_border().push_str(&piece);
         }
     }
 
     /// Adds the character of a reference.
     pub(super) fn push_char(&mut self, char: char) {
-        self.push(Cow::Owned(String::from(char)));
+        if !(self.at_border && is_blank(char)) {
+            self.cross_border().push(char);
+        }
+    }
+
+    /// The text to add to, behind the blank that parts it from what was in front of a border.
+    fn cross_border(&mut self) -> &mut String {
+        let parts = self.at_border && !self.text.is_empty();
+        self.at_border = false;
+        let text = self.text.to_mut();
+        if parts {
+            text.push(' ');
+        }
+        text
     }
 
     /// An inner element begins or ends here.

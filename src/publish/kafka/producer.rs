@@ -115,15 +115,6 @@ impl Producer for KafkaProducer {
     }
 
     fn send(&mut self, message: &Message<'_>) -> Result<(), SendError> {
-        let mut headers: Option<OwnedHeaders> = None;
-        for (key, value) in message.headers() {
-            let value = Some(value);
-            headers = Some(
-                headers
-                    .unwrap_or_else(|| OwnedHeaders::new_with_capacity(8))
-                    .insert(Header { key, value }),
-            );
-        }
         let opaque = match message.subject {
             Subject::Record(Position(position)) => position as usize,
             Subject::PositionRecord => POSITION_RECORD,
@@ -134,7 +125,7 @@ impl Producer for KafkaProducer {
             payload: Some(&*message.value),
             key: message.key,
             timestamp: None,
-            headers,
+            headers: headers_of(message),
             delivery_opaque: opaque,
         };
         self.inner.send(record).map_err(|(error, _)| {
@@ -189,6 +180,20 @@ impl Producer for KafkaProducer {
     fn probe(&mut self, timeout: Duration) -> bool {
         survey::probe(self.inner.client(), &self.probe_topic, timeout)
     }
+}
+
+/// The headers of a message as librdkafka wants them.
+pub(super) fn headers_of(message: &Message<'_>) -> Option<OwnedHeaders> {
+    let mut headers: Option<OwnedHeaders> = None;
+    for (key, value) in message.headers() {
+        let value = Some(value);
+        headers = Some(
+            headers
+                .unwrap_or_else(|| OwnedHeaders::new_with_capacity(8))
+                .insert(Header { key, value }),
+        );
+    }
+    headers
 }
 
 impl Reports {

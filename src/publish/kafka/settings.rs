@@ -77,10 +77,6 @@ impl ClientSettings {
         }
     }
 
-    pub(super) fn secrets(&self) -> &Secrets {
-        &self.secrets
-    }
-
     pub(super) fn listener(&self) -> Listener {
         Listener::new(self.secrets.clone())
     }

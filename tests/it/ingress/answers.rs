@@ -15,7 +15,11 @@ async fn a_postback_is_answered_200_with_its_id_and_handed_over_as_it_came() {
     let bench = Bench::start();
     let mut client = bench.connect().await;
     let answer = client
-        .ask(request("/postback", "x-kept: 1\r\nexpect: nothing\r\n", "<x/>"))
+        .ask(request(
+            "/postback",
+            "x-kept: 1\r\nexpect: nothing\r\n",
+            "<x/>",
+        ))
         .await
         .unwrap();
     assert_eq!(answer.status, 200);
@@ -45,7 +49,10 @@ async fn a_malformed_postback_is_answered_400_with_its_reason_and_quarantine_id(
     let mut client = bench.connect().await;
     let answer = client.ask(postback("/postback")).await.unwrap();
     assert_eq!(answer.status, 400);
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
     assert_eq!(answer.json()["type"], problem("doctype"));
     assert_eq!(answer.json()["status"], 400);
     assert_eq!(answer.json()["quarantineId"], "q-7");
@@ -67,7 +74,11 @@ async fn what_is_our_fault_is_answered_503_with_retry_after() {
             .start();
         let answer = bench.connect().await.ask(postback("/ess")).await.unwrap();
         assert_eq!(answer.status, 503);
-        let seconds = answer.header("retry-after").unwrap().parse::<u32>().unwrap();
+        let seconds = answer
+            .header("retry-after")
+            .unwrap()
+            .parse::<u32>()
+            .unwrap();
         assert!((1..=60).contains(&seconds));
         assert_eq!(answer.json()["type"], problem(unavailable.reason()));
     }
@@ -92,12 +103,18 @@ async fn an_unknown_path_comes_before_a_wrong_method_and_both_before_the_body() 
         let mut client = bench.connect().await;
         // The body never comes: the answer does not wait for it.
         client
-            .send(format!("{line} HTTP/1.1\r\nhost: b\r\ncontent-length: 9999999\r\n\r\n"))
+            .send(format!(
+                "{line} HTTP/1.1\r\nhost: b\r\ncontent-length: 9999999\r\n\r\n"
+            ))
             .await;
         let answer = client.answer().await.unwrap();
         assert_eq!(answer.status, status, "{line}");
         assert_eq!(answer.json()["type"], problem(word), "{line}");
-        assert_eq!(answer.header("allow"), (status == 405).then_some("POST"), "{line}");
+        assert_eq!(
+            answer.header("allow"),
+            (status == 405).then_some("POST"),
+            "{line}"
+        );
         assert_eq!(answer.header("connection"), Some("close"));
         assert!(client.is_closed().await);
     }
@@ -110,11 +127,25 @@ async fn an_encoded_body_is_415_and_one_over_the_limit_413() {
     setup.ingress.max_body_bytes = 8;
     let bench = setup.start();
     for (headers, body, status, word) in [
-        ("content-encoding: gzip\r\n", "1234", 415, "unsupported_encoding"),
-        ("content-encoding: gzip\r\n", "123456789", 415, "unsupported_encoding"),
+        (
+            "content-encoding: gzip\r\n",
+            "1234",
+            415,
+            "unsupported_encoding",
+        ),
+        (
+            "content-encoding: gzip\r\n",
+            "123456789",
+            415,
+            "unsupported_encoding",
+        ),
         ("", "123456789", 413, "body_too_large"),
     ] {
-        let answer = bench.connect().await.ask(request("/postback", headers, body)).await;
+        let answer = bench
+            .connect()
+            .await
+            .ask(request("/postback", headers, body))
+            .await;
         let answer = answer.unwrap();
         assert_eq!(answer.status, status);
         assert_eq!(answer.json()["type"], problem(word));
@@ -137,7 +168,10 @@ async fn a_small_body_of_a_refused_request_is_dropped_and_the_connection_used_ag
     let bench = Bench::start();
     let mut client = bench.connect().await;
     for _ in 0..3 {
-        let answer = client.ask(request("/unknown", "", "0123456789")).await.unwrap();
+        let answer = client
+            .ask(request("/unknown", "", "0123456789"))
+            .await
+            .unwrap();
         assert_eq!(answer.status, 404);
         assert_eq!(answer.header("connection"), None);
     }
@@ -160,7 +194,9 @@ async fn a_client_that_waits_to_be_asked_is_refused_before_it_sends_and_asked_wh
     let bench = Bench::start();
     let mut client = bench.connect().await;
     let head = |path| {
-        format!("POST {path}?a HTTP/1.1\r\nhost: b\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+        format!(
+            "POST {path}?a HTTP/1.1\r\nhost: b\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n"
+        )
     };
     assert_eq!(client.ask(head("/postback")).await.unwrap().status, 100);
     assert_eq!(client.ask("<x/>").await.unwrap().status, 200);

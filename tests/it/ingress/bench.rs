@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use concur_bridge::accept::{Accepted, Refusal};
-use concur_bridge::config::{AcknowledgeAfter, Auth, Guard, Ingress as IngressConfig, SignatureMode};
+use concur_bridge::config::{
+    AcknowledgeAfter, Auth, Guard, Ingress as IngressConfig, SignatureMode,
+};
 use concur_bridge::ingress::{Accept, Drained, Ingress};
 use concur_bridge::postback::Postback;
 use concur_bridge::reload::Reloader;
@@ -81,7 +83,11 @@ impl Setup {
 
     pub(super) fn start(self) -> Bench {
         let seen = Arc::default();
-        let open = Arc::new(Semaphore::new(if self.held { 0 } else { Semaphore::MAX_PERMITS }));
+        let open = Arc::new(Semaphore::new(if self.held {
+            0
+        } else {
+            Semaphore::MAX_PERMITS
+        }));
         let acceptor = FakeAcceptor {
             script: self.script,
             seen: Arc::clone(&seen),
@@ -135,6 +141,8 @@ impl Bench {
 /// A client that writes and reads bytes.
 pub(super) struct Client<T> {
     pub(super) stream: T,
+    /// Whether the next answer is to HEAD: it announces a body and has none.
+    pub(super) is_head: bool,
     read: Vec<u8>,
 }
 
@@ -163,6 +171,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
     pub(super) fn new(stream: T) -> Self {
         Self {
             stream,
+            is_head: false,
             read: Vec::new(),
         }
     }
@@ -199,7 +208,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
     }
 
     fn take_answer(&mut self) -> Option<Answer> {
-        let end = self.read.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let end = self
+            .read
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")?
+            + 4;
         let head = String::from_utf8(self.read[..end].to_vec()).unwrap();
         let status: u16 = head[9..12].parse().unwrap();
         let mut answer = Answer {
@@ -209,6 +222,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
         };
         let length: usize = match status {
             100 => 0,
+            _ if self.is_head => 0,
             _ => answer.header("content-length").unwrap().parse().unwrap(),
         };
         if self.read.len() < end + length {
@@ -222,7 +236,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
 
 /// Fails the test when it takes too long.
 pub(super) async fn within<F: Future>(future: F) -> F::Output {
-    timeout(DEADLINE, future).await.expect("not within the deadline")
+    timeout(DEADLINE, future)
+        .await
+        .expect("not within the deadline")
 }
 
 /// Waits for a condition.
@@ -275,4 +291,11 @@ pub(super) fn auth_config() -> Auth {
         signature: SignatureMode::Off,
         signature_keys: Vec::new(),
     }
+}
+
+/// Replaces a file the way careful writers do, and makes sure that it looks changed.
+pub(super) fn replace_file(path: &std::path::Path, text: &str) {
+    let aside = path.with_extension("new");
+    std::fs::write(&aside, text).unwrap();
+    std::fs::rename(&aside, path).unwrap();
 }

@@ -163,7 +163,13 @@ async fn an_honest_client_is_served_among_many_slow_ones() {
     for place in 0..300 {
         let mut client = bench.connect().await;
         client
-            .send(["", "POST", "POST /postback HTTP/1.1\r\ncontent-length: 9\r\n\r\n1"][place % 3])
+            .send(
+                [
+                    "",
+                    "POST",
+                    "POST /postback HTTP/1.1\r\ncontent-length: 9\r\n\r\n1",
+                ][place % 3],
+            )
             .await;
         slow.push(client);
     }

@@ -1,1 +1,395 @@
-//! Damage is found, never skipped.
+//! Damage is found, with file and position, or hits what nobody was answered for; it is never skipped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use concur_bridge::journal::{Journal, OpenError};
+use concur_bridge::publish::Backlog as _;
+use concur_bridge::record::Placed;
+
+use super::*;
+
+/// The files of a journal that was left as by `kill -9`: nothing closed, the newest records in the log only.
+struct Sample {
+    files: BTreeMap<String, Vec<u8>>,
+    records: Vec<Placed>,
+}
+
+/// A journal with records in database and log, deliveries and quarantined requests in both.
+fn sample() -> Sample {
+    let dir = tempfile::tempdir().unwrap();
+    block_on(async {
+        let journal = open(dir.path());
+        append_half(&journal, 0).await;
+        journal.close().await;
+        let journal = open(dir.path());
+        append_half(&journal, 1_000).await;
+        let records = read_all(&journal);
+        let files = files_of(dir.path());
+        journal.close().await;
+        assert!(files["journal.db"].len() > 8 * 4096);
+        assert!(files["journal.db-wal"].len() > 8 * 4096);
+        Sample { files, records }
+    })
+}
+
+async fn append_half(journal: &Journal, from: u64) {
+    append_all(journal, (from..from + 12).map(record)).await;
+    for n in from..from + 6 {
+        let claim = claim(&format!("sender-{n}"), 1);
+        journal.append(record(n + 100), Some(claim)).await.unwrap();
+    }
+    append_all(
+        journal,
+        (from..from + 4).map(|n| quarantined(n, "bad_xml", 3_000)),
+    )
+    .await;
+}
+
+fn files_of(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read(path).unwrap())
+        })
+        .filter(|(name, _)| name != "journal.lock" && name != "journal.db-shm")
+        .collect()
+}
+
+fn lay_out(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for (name, bytes) in files {
+        fs::write(dir.join(name), bytes).unwrap();
+    }
+}
+
+/// What came of opening a changed journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// Exit 3, nothing changed.
+    Refused,
+    /// Opened, and everything acknowledged is there as it was.
+    Harmless,
+}
+
+/// Opens a changed copy of the sample.
+///
+/// # Panics
+/// It opened with less or other than what was acknowledged, or was refused with files changed or another exit code.
+fn outcome(dir: &Path, sample: &Sample, files: &BTreeMap<String, Vec<u8>>, what: &str) -> Outcome {
+    lay_out(dir, files);
+    let (options, ends) = watched(config(dir));
+    match Journal::open(options) {
+        Err(error) => {
+            assert_eq!(error.exit_code(), 3, "{what}: {error}");
+            let left = files_of(dir);
+            for (name, bytes) in files {
+                assert!(left.get(name) == Some(bytes), "{what}: {name} was changed");
+            }
+            if let OpenError::Damaged(damage) = &error {
+                let text = damage.to_string();
+                assert!(text.contains("journal.db"), "{text}");
+                assert!(text.contains("concur-bridge journal verify"), "{text}");
+            }
+            Outcome::Refused
+        }
+        Ok(journal) => {
+            let read = read_all(&journal);
+            assert!(
+                read == sample.records,
+                "{what}: opened with other records than were acknowledged"
+            );
+            block_on(async {
+                for n in 0..6 {
+                    for n in [n, n + 1_000] {
+                        let claim = claim(&format!("sender-{n}"), 1);
+                        let appended = journal.append(record(n), Some(claim)).await;
+                        let id = format!("event-{}", n + 100);
+                        assert_eq!(appended, Ok(Appended::Repeated { id }), "{what}");
+                    }
+                }
+                journal.close().await;
+            });
+            assert!(ends.try_recv().is_err(), "{what}");
+            Outcome::Harmless
+        }
+    }
+}
+
+#[test]
+fn a_journal_left_by_a_kill_opens_with_all_that_was_acknowledged() {
+    let sample = sample();
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(
+        outcome(dir.path(), &sample, &sample.files, "as it was"),
+        Outcome::Harmless
+    );
+}
+
+/// The same with everything in the database and next to nothing in the log.
+fn settled_sample() -> Sample {
+    let dir = tempfile::tempdir().unwrap();
+    block_on(async {
+        let journal = open(dir.path());
+        append_half(&journal, 0).await;
+        append_half(&journal, 1_000).await;
+        journal.close().await;
+        let journal = open(dir.path());
+        let records = read_all(&journal);
+        let files = files_of(dir.path());
+        journal.close().await;
+        Sample { files, records }
+    })
+}
+
+/// Flips one bit at each of the places and counts what came of it, by file.
+fn flip(
+    sample: &Sample,
+    places: impl IntoIterator<Item = (&'static str, usize)>,
+) -> BTreeMap<(&'static str, Outcome), usize> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut counts = BTreeMap::new();
+    for (name, at) in places {
+        let mut files = sample.files.clone();
+        let Some(byte) = files.get_mut(name).unwrap().get_mut(at) else {
+            continue;
+        };
+        *byte ^= 1 << (at % 8);
+        let outcome = outcome(dir.path(), sample, &files, &format!("{name}, byte {at}"));
+        *counts.entry((name, outcome)).or_default() += 1;
+    }
+    println!("{counts:?}");
+    counts
+}
+
+/// Places in every page: its head, its cell pointers, its middle, and the newest cell, which SQLite puts last.
+fn in_every_page(
+    sample: &Sample,
+    name: &'static str,
+    stride: usize,
+) -> impl Iterator<Item = (&'static str, usize)> {
+    let offsets = [3, 9, 41, stride / 2, stride * 7 / 8, stride - 2];
+    (0..sample.files[name].len())
+        .step_by(stride)
+        .flat_map(move |page| offsets.map(|offset| (name, page + offset)))
+}
+
+#[test]
+fn a_flipped_bit_in_any_page_of_database_log_or_mark_is_refused_or_harmless() {
+    let sample = sample();
+    let places = in_every_page(&sample, "journal.db", 4_096)
+        .chain(in_every_page(&sample, "journal.db-wal", 4_096 + 24))
+        .chain((0..36).map(|at| ("journal.mark", at)));
+    let counts = flip(&sample, places);
+    // A check that cannot fail would find nothing.
+    for name in ["journal.db", "journal.db-wal"] {
+        assert!(counts[&(name, Outcome::Refused)] >= 20, "{counts:?}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_any_page_of_a_settled_database_is_refused_or_harmless() {
+    let sample = settled_sample();
+    let header = (0..100).map(|at| ("journal.db", at));
+    let counts = flip(
+        &sample,
+        in_every_page(&sample, "journal.db", 4_096).chain(header),
+    );
+    assert!(
+        counts[&("journal.db", Outcome::Refused)] >= 100,
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn a_truncated_database_or_log_is_refused_or_harmless() {
+    let sample = sample();
+    let dir = tempfile::tempdir().unwrap();
+    let mut refused = 0;
+    for name in ["journal.db", "journal.db-wal"] {
+        let length = sample.files[name].len();
+        for keep in (0..length)
+            .step_by(4_096)
+            .chain([length - 1, length - 4_000])
+        {
+            let mut files = sample.files.clone();
+            files.get_mut(name).unwrap().truncate(keep);
+            let what = format!("{name}, cut to {keep}");
+            refused += usize::from(outcome(dir.path(), &sample, &files, &what) == Outcome::Refused);
+        }
+    }
+    assert!(refused > 20, "only {refused} refused");
+}
+
+#[test]
+fn a_missing_log_is_refused_with_the_first_position_that_is_gone() {
+    let sample = sample();
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = sample.files.clone();
+    files.remove("journal.db-wal");
+    lay_out(dir.path(), &files);
+    match refused(dir.path()) {
+        OpenError::Damaged(damage) => {
+            assert_eq!(damage.position, Some(Position(23)));
+            assert_eq!(damage.file, dir.path().join("journal.db"));
+            assert!(
+                damage.what.contains("journal.db-wal is missing"),
+                "{damage}"
+            );
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_missing_database_is_refused_while_other_files_are_there() {
+    let sample = sample();
+    let dir = tempfile::tempdir().unwrap();
+    for missing_too in [None, Some("journal.db-wal"), Some("journal.mark")] {
+        let mut files = sample.files.clone();
+        files.remove("journal.db");
+        if let Some(name) = missing_too {
+            files.remove(name);
+        }
+        assert_eq!(
+            outcome(dir.path(), &sample, &files, "no database"),
+            Outcome::Refused
+        );
+    }
+}
+
+#[test]
+fn a_tail_that_nobody_was_answered_for_is_cut() {
+    let sample = sample();
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = sample.files.clone();
+    // Half a frame of zeros after the last commit: what a kill in the middle of a write leaves.
+    files.get_mut("journal.db-wal").unwrap().extend([0; 2_000]);
+    assert_eq!(
+        outcome(dir.path(), &sample, &files, "torn tail"),
+        Outcome::Harmless
+    );
+}
+
+#[test]
+fn a_foreign_file_another_journal_and_another_version_are_refused_by_name() {
+    let ours = sample();
+    let other = sample();
+    let dir = tempfile::tempdir().unwrap();
+    let with = |name: &str, bytes: &[u8]| {
+        let mut files = ours.files.clone();
+        files.insert(name.to_owned(), bytes.to_vec());
+        files.remove("journal.db-wal");
+        files
+    };
+    let refusal = |files: &BTreeMap<String, Vec<u8>>| {
+        lay_out(dir.path(), files);
+        let error = refused(dir.path());
+        assert_eq!(error.exit_code(), 3, "{error}");
+        error.to_string()
+    };
+    let text = refusal(&with(
+        "journal.db",
+        b"this is a letter to my aunt, and rather a long one at that",
+    ));
+    assert!(text.contains("not a database"), "{text}");
+    let text = refusal(&with("journal.db", &other.files["journal.db"]));
+    assert!(text.contains("belongs to the journal"), "{text}");
+    let text = refusal(&with("journal.db", b""));
+    assert!(text.contains("empty"), "{text}");
+
+    for (version, expected) in [(2, "format 2"), (0, "format 0")] {
+        let mut files = ours.files.clone();
+        files.remove("journal.db-wal");
+        lay_out(dir.path(), &files);
+        set_version(dir.path().join("journal.db"), version);
+        let error = refused(dir.path());
+        assert!(matches!(error, OpenError::Version { .. }), "{error}");
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+/// `user_version` is at byte 60 of an SQLite file, big-endian.
+fn set_version(database: PathBuf, version: u32) {
+    let mut bytes = fs::read(&database).unwrap();
+    bytes[60..64].copy_from_slice(&version.to_be_bytes());
+    fs::write(database, bytes).unwrap();
+}
+
+#[test]
+fn damage_to_a_record_while_it_is_served_stops_the_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    block_on(async {
+        let journal = open(dir.path());
+        append_all(&journal, (1..=200).map(record)).await;
+        journal.close().await;
+        let (options, _ends) = watched(config(dir.path()));
+        let journal = Journal::open(options).unwrap();
+        let mut backlog = journal.backlog().unwrap();
+        overwrite(&dir.path().join("journal.db"), b"\"n\":150,", b"\"n\":151,");
+        let error = backlog.read(Position(0), 1_000, 1 << 20).unwrap_err();
+        assert!(error.to_string().contains("position 150"), "{error}");
+        journal.close().await;
+    });
+}
+
+#[test]
+fn damage_beyond_what_start_reads_is_found_in_the_background() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let journal = open(dir.path());
+        let mut tasks = tokio::task::JoinSet::new();
+        for waiter in 0..150 {
+            let journal = journal.clone();
+            tasks.spawn(async move {
+                append_all(&journal, (0..80).map(|n| record(waiter * 80 + n))).await
+            });
+        }
+        tasks.join_all().await;
+        journal.close().await;
+        // One of the first 150 positions: start reads from 2,001 on.
+        overwrite(&dir.path().join("journal.db"), b"\"n\":80,", b"\"n\":81,");
+        let (options, ends) = watched(config(dir.path()));
+        let journal = Journal::open(options).unwrap();
+        let fatal = ends.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(fatal.exit_code(), 3);
+        assert!(
+            fatal.to_string().contains("the checksum of this record"),
+            "{fatal}"
+        );
+        let refused = journal.append(record(1), None).await;
+        assert!(
+            matches!(refused, Err(AppendError::Poisoned(_))),
+            "{refused:?}"
+        );
+        journal.close().await;
+    });
+}
+
+/// Overwrites every copy: SQLite leaves old ones in the unused parts of its pages.
+pub(super) fn overwrite(file: &Path, old: &[u8], new: &[u8]) {
+    use std::os::unix::fs::FileExt as _;
+    let bytes = fs::read(file).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(file).unwrap();
+    let copies = bytes
+        .windows(old.len())
+        .enumerate()
+        .filter(|(_, window)| *window == old);
+    let mut count = 0;
+    for (at, _) in copies {
+        file.write_all_at(new, at as u64).unwrap();
+        count += 1;
+    }
+    assert!(count > 0, "nothing to damage");
+}

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use concur_bridge::journal::{AppendError, Appended, Journal, OpenError, Options};
+use concur_bridge::journal::{Journal, OpenError, Options};
 use concur_bridge::publish::Backlog as _;
 use concur_bridge::record::Position;
 

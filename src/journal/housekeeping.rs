@@ -1,0 +1,113 @@
+//! The writer's housekeeping: retention, ages, and the marks of `meta`.
+//!
+//! What must be exact with the records (the oldest position, the quarantine's bytes) is saved in the transaction that
+//! changes it. The published mark is a convenience, Kafka's own record being the truth: it is saved every [`TICK`] and when
+//! published records are deleted.
+
+use std::time::{Duration, Instant};
+
+use super::batch::Changes;
+use super::fatal::Broken;
+use super::limits::Room;
+use super::retention::{self, Bounds};
+use super::writer::{TICK, Writer};
+use super::{deliveries, quarantine};
+use crate::failpoint;
+
+/// How often deliveries and quarantined bodies are looked at for their age.
+const AGE_CHECK: Duration = Duration::from_secs(5);
+
+impl Writer<'_> {
+    /// What is to do without postbacks. True when there is more of it.
+    pub(super) fn keep_house(&mut self) -> Result<bool, Broken> {
+        self.shared.limits.measure(self.connection)?;
+        if self.shared.limits.room(0) == Room::None {
+            return Ok(false);
+        }
+        let bounds = self.bounds();
+        let ages_due = self
+            .ages_checked
+            .is_none_or(|checked| checked.elapsed() >= AGE_CHECK);
+        let retention_due = self.retention.is_due(self.connection, &bounds)?;
+        self.note_published();
+        if !ages_due && !retention_due && self.meta == self.saved {
+            self.checkpoint_when_due()?;
+            return Ok(false);
+        }
+        self.begin()?;
+        let deleted = self.delete_published(&bounds, retention::STEP)?;
+        let more_ages = ages_due && self.check_ages(&bounds)?;
+        if !more_ages && ages_due {
+            self.ages_checked = Some(Instant::now());
+        }
+        self.save_meta(false)?;
+        self.end()?;
+        self.publish_progress(&Changes::default())?;
+        self.log_bytes += deleted * 64 + 16_384;
+        self.checkpoint_when_due()?;
+        self.shared.limits.measure(self.connection)?;
+        Ok(more_ages || deleted == retention::STEP)
+    }
+
+    pub(super) fn delete_published(&mut self, bounds: &Bounds, limit: u64) -> Result<u64, Broken> {
+        if !self.retention.is_due(self.connection, bounds)? {
+            return Ok(0);
+        }
+        failpoint!("journal.retention.before_delete");
+        let deleted = self.retention.delete(self.connection, bounds, limit)?;
+        self.meta.first_position = self.retention.first();
+        // What is deleted as published must be known as published: both in one transaction.
+        self.note_published();
+        self.save_meta(true)?;
+        Ok(deleted)
+    }
+
+    /// Forgets old deliveries and quarantined bodies, a step of each. True when there are more.
+    fn check_ages(&mut self, bounds: &Bounds) -> Result<bool, Broken> {
+        let expired = bounds.now_ms.saturating_sub(self.rules.dedup_for_ms);
+        let forgotten = match deliveries::oldest_ms(self.connection)? {
+            Some(oldest) if oldest < expired => deliveries::forget(self.connection, expired)?,
+            _ => 0,
+        };
+        let kept_for = i64::try_from(quarantine::KEPT_FOR.as_millis()).unwrap_or(i64::MAX);
+        let freed = quarantine::expire(
+            self.connection,
+            bounds.published,
+            self.retention.first(),
+            bounds.now_ms.saturating_sub(kept_for),
+        )?;
+        self.meta.quarantine_bytes = self.meta.quarantine_bytes.saturating_sub(freed);
+        Ok(forgotten > 0 || freed > 0)
+    }
+
+    fn note_published(&mut self) {
+        let progress = self.shared.progress.get();
+        self.meta.published = progress.published;
+        self.meta.published_end_bytes = progress.published_end_bytes;
+        self.meta.published_hint = progress.published_hint;
+    }
+
+    /// Saves what changed, within the open transaction. The published mark alone waits for its [`TICK`] unless `now`.
+    pub(super) fn save_meta(&mut self, now: bool) -> Result<(), Broken> {
+        if now || self.meta_saved.elapsed() >= TICK {
+            self.note_published();
+        }
+        if self.meta != self.saved {
+            self.meta.save(self.connection)?;
+            self.saved = self.meta.clone();
+            self.meta_saved = Instant::now();
+        }
+        Ok(())
+    }
+
+    pub(super) fn save_last(&mut self) -> Result<(), Broken> {
+        self.shared.limits.measure_disk()?;
+        self.note_published();
+        if self.meta != self.saved && self.shared.limits.room(0) != Room::None {
+            self.begin()?;
+            self.save_meta(true)?;
+            self.end()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! The publisher against a broker in memory that has thousands of bad days.
+//!
+//! One run: a journal, a broker, and processes that publish from the one to the other and are killed, stopped, fenced and
+//! lied to at random, until the faults end and everything must be out. The oracle is what a reader of `read_committed`
+//! sees: every position once and in order (`at_least_once`: at least once and none skipped).
+//!
+//! A failure prints its seed. `CONCUR_BRIDGE_MODEL_SEED=n cargo test --lib publish::model` replays it alone,
+//! `CONCUR_BRIDGE_MODEL_RUNS=n` sets how many runs are played.
+
+mod broker;
+mod journal;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use broker::{Killed, ModelCluster, Shared};
+use journal::ModelJournal;
+
+use super::engine::{Engine, Pacing};
+use super::status::Status;
+use super::stop::Stop;
+use super::{End, Settings};
+use crate::config::{Delivery, EventsMode, Kafka, Properties, Topics};
+
+/// Some seconds of a debug build.
+const RUNS: u64 = 2_000;
+/// More lives than any run needs: a run that uses them up does not get anywhere.
+const LIVES: u32 = 2_000;
+
+fn settings(delivery: Delivery) -> Settings {
+    let topic = |name: &str| format!("model.{name}");
+    Settings {
+        instance: "bridge-0".to_owned(),
+        kafka: Kafka {
+            brokers: String::new(),
+            delivery,
+            create_topics: true,
+            partitions: 1,
+            replication_factor: 1,
+            transactional_id_prefix: "model".to_owned(),
+            properties: Properties::default(),
+        },
+        topics: Topics {
+            itinerary: topic("itinerary"),
+            fop: topic("fop"),
+            profile: topic("profile"),
+            other: topic("other"),
+            quarantine: topic("quarantine"),
+            positions: topic("positions"),
+            routes: BTreeMap::new(),
+        },
+        mode: EventsMode::Structured,
+    }
+}
+
+/// No waiting; what takes time either is given up at once or goes on for as long as it takes.
+fn pacing(world: &Shared) -> Pacing {
+    let patience = |patient| {
+        if patient {
+            Duration::from_secs(3_600)
+        } else {
+            Duration::ZERO
+        }
+    };
+    Pacing {
+        max_records: world.pick(1..=6),
+        max_bytes: 10_000,
+        min_interval: Duration::ZERO,
+        idle: Duration::ZERO,
+        poll: Duration::ZERO,
+        slice: Duration::ZERO,
+        init_timeout: patience(world.chance(0.5)),
+        commit_timeout: patience(world.chance(0.5)),
+        abort_timeout: Duration::ZERO,
+        pause: Duration::ZERO,
+        backoff: Duration::ZERO,
+        backoff_max: Duration::ZERO,
+    }
+}
+
+/// One life of the process: until it is stopped or fenced; `None` when it was killed.
+fn live(settings: &Settings, world: &Shared, journal: &ModelJournal) -> Option<End> {
+    let stop = Stop::default();
+    let engine = Engine::new(
+        settings,
+        pacing(world),
+        ModelCluster::new(world.clone()),
+        journal.opened(stop.clone()),
+        Status::default(),
+        stop,
+    );
+    match catch_unwind(AssertUnwindSafe(|| engine.run())) {
+        Ok(end) => Some(end),
+        Err(payload) if payload.is::<Killed>() => None,
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+fn play(seed: u64, delivery: Delivery) {
+    let settings = settings(delivery);
+    let world = Shared::new(seed);
+    let journal = ModelJournal::new(world.clone());
+    for _ in 0..LIVES {
+        world.born();
+        match live(&settings, &world, &journal) {
+            None => journal.killed(),
+            Some(End::Stopped { .. }) => {
+                if world.is_calm() && journal.all_published() {
+                    return world.judge(delivery, &journal);
+                }
+            }
+            Some(End::Fenced) => assert!(
+                world.twin_committed(),
+                "it left to a twin that never took over"
+            ),
+            Some(end @ (End::Backlog(_) | End::Died)) => panic!("it ended with {end:?}"),
+        }
+    }
+    panic!("it does not get everything out");
+}
+
+fn play_many(delivery: Delivery) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    if let Some(seed) = number("CONCUR_BRIDGE_MODEL_SEED") {
+        return play(seed, delivery);
+    }
+    let first: u64 = rand::random_range(0..u64::MAX / 2);
+    for seed in first..first + number("CONCUR_BRIDGE_MODEL_RUNS").unwrap_or(RUNS) {
+        if let Err(payload) = catch_unwind(|| play(seed, delivery)) {
+            eprintln!(
+                "replay with: CONCUR_BRIDGE_MODEL_SEED={seed} cargo test --lib publish::model"
+            );
+            resume_unwind(payload);
+        }
+    }
+}
+
+#[test]
+fn exactly_once_holds_on_thousands_of_bad_days() {
+    play_many(Delivery::ExactlyOnce);
+}
+
+#[test]
+fn at_least_once_skips_nothing_on_thousands_of_bad_days() {
+    play_many(Delivery::AtLeastOnce);
+}

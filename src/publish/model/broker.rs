@@ -1,0 +1,390 @@
+//! The broker of the model: transactions, epochs and offsets as Kafka has them, replies as a bad network has them.
+//!
+//! What it models of Kafka: a transactional id has one live epoch, taking it aborts what the last one left open and waits
+//! for what it left half committed; records of old epochs are refused; a reader of `read_committed` sees nothing behind
+//! the first open transaction, whoever's it is; a commit can sit in the network and arrive late, as long as its epoch
+//! lives; a broker gives a transaction up by itself and moves the epoch on.
+
+use std::ops::RangeInclusive;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use uuid::Uuid;
+
+use super::journal::ModelJournal;
+use crate::config::Delivery;
+use crate::publish::cluster::{CallError, Cluster, Limits};
+use crate::publish::failure::{Failure, FailureKind};
+use crate::publish::positions::{Found, PositionRecord};
+use crate::publish::stop::Stop;
+use crate::publish::topics::{Facts, NewTopic, Seen};
+use crate::record::Position;
+
+#[path = "producer.rs"]
+mod producer;
+pub(super) use producer::ModelProducer;
+
+/// Bytes of a value that the topic takes.
+pub(super) const TOPIC_LIMIT: usize = 2_000;
+/// Steps of a run during which faults happen.
+const FAULTY_STEPS: u32 = 300;
+/// Steps after which a run that does not come to an end never will.
+const ENDLESS_STEPS: u32 = 100_000;
+
+/// The payload of a kill.
+pub(super) struct Killed;
+
+/// The world that a run happens in. Clones are the same world.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Mutex<World>>);
+
+struct World {
+    random: StdRng,
+    steps: u32,
+    transactions: Vec<State>,
+    /// Events in the order of the log.
+    events: Vec<Event>,
+    positions: Vec<Slot>,
+    epoch: u32,
+    /// The transaction of the live epoch that is not over.
+    current: Option<usize>,
+    /// Decided ones that readers do not see yet.
+    ending: Vec<usize>,
+    /// A neighbour's that is open.
+    neighbours: Option<usize>,
+    /// A commit on its way, of this transaction.
+    late_commit: Option<usize>,
+    twin_committed: bool,
+    last_position: Option<PositionRecord>,
+}
+
+/// Of a transaction. `Ending` is decided, but readers do not see it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Ending,
+    Committed,
+    Aborted,
+}
+
+struct Event {
+    transaction: usize,
+    position: Position,
+    value: Vec<u8>,
+}
+
+struct Slot {
+    transaction: usize,
+    /// `None` is a neighbour's.
+    record: Option<PositionRecord>,
+}
+
+/// Transaction 0 stands for no transaction: it is committed from the beginning.
+const NO_TRANSACTION: usize = 0;
+
+impl Shared {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(World {
+            random: StdRng::seed_from_u64(seed),
+            steps: 0,
+            transactions: vec![State::Committed],
+            events: Vec::new(),
+            positions: Vec::new(),
+            epoch: 0,
+            current: None,
+            ending: Vec::new(),
+            neighbours: None,
+            late_commit: None,
+            twin_committed: false,
+            last_position: None,
+        })))
+    }
+
+    /// Lets time pass: things happen, of which one is a kill.
+    pub(super) fn step(&self) {
+        let mut world = self.world();
+        world.steps += 1;
+        assert!(world.steps < ENDLESS_STEPS, "it goes round in circles");
+        world.time_passes();
+        if world.fault(0.01) {
+            drop(world);
+            resume_unwind(Box::new(Killed));
+        }
+    }
+
+    pub(super) fn chance(&self, probability: f64) -> bool {
+        self.world().random.random_bool(probability)
+    }
+
+    pub(super) fn fault(&self, probability: f64) -> bool {
+        self.world().fault(probability)
+    }
+
+    pub(super) fn pick(&self, range: RangeInclusive<usize>) -> usize {
+        self.world().random.random_range(range)
+    }
+
+    pub(super) fn is_calm(&self) -> bool {
+        self.world().is_calm()
+    }
+
+    pub(super) fn born(&self) {
+        self.world().twin_committed = false;
+    }
+
+    pub(super) fn twin_committed(&self) -> bool {
+        self.world().twin_committed
+    }
+
+    /// What a reader of `read_committed` sees must be what the delivery promises.
+    pub(super) fn judge(&self, delivery: Delivery, journal: &ModelJournal) {
+        let world = self.world();
+        let visible: Vec<&Event> = world
+            .events
+            .iter()
+            .filter(|event| world.transactions[event.transaction] == State::Committed)
+            .collect();
+        let seen: Vec<u64> = visible.iter().map(|event| event.position.0).collect();
+        let all: Vec<u64> = (1..=journal.last().0).collect();
+        match delivery {
+            Delivery::ExactlyOnce => assert_eq!(seen, all, "lost, doubled or reordered"),
+            Delivery::AtLeastOnce => {
+                let mut distinct = seen.clone();
+                distinct.sort_unstable();
+                distinct.dedup();
+                assert_eq!(distinct, all, "skipped");
+            }
+        }
+        for event in visible {
+            let content = journal.content_of(event.position);
+            if content.len() <= TOPIC_LIMIT {
+                assert_eq!(event.value, content, "altered");
+            } else {
+                assert!(journal.quarantined().contains(&event.position), "not kept");
+            }
+        }
+        if let (Delivery::ExactlyOnce, Some(record)) = (delivery, &world.last_position) {
+            assert_eq!(record.journal, journal.uuid());
+        }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    fn is_calm(&self) -> bool {
+        self.steps > FAULTY_STEPS
+    }
+
+    fn fault(&mut self, probability: f64) -> bool {
+        !self.is_calm() && self.random.random_bool(probability)
+    }
+
+    fn time_passes(&mut self) {
+        let calm = self.is_calm();
+        if !self.ending.is_empty() && (calm || self.random.random_bool(0.3)) {
+            let transaction = self.ending.remove(0);
+            self.transactions[transaction] = State::Committed;
+        }
+        if let Some(transaction) = self.late_commit
+            && (calm || self.random.random_bool(0.2))
+        {
+            self.late_commit = None;
+            self.end_transaction(transaction);
+        }
+        self.neighbour();
+        if self.fault(0.01) {
+            // The broker gives the transaction up.
+            self.take_over();
+        }
+        if self.fault(0.005) {
+            self.twin();
+        }
+    }
+
+    /// Commits a transaction that is still the live epoch's.
+    fn end_transaction(&mut self, transaction: usize) {
+        if self.current == Some(transaction) {
+            self.transactions[transaction] = State::Ending;
+            self.ending.push(transaction);
+            self.current = None;
+        }
+    }
+
+    /// Moves the epoch on and aborts what is open; false while something is half committed.
+    fn take_over(&mut self) -> bool {
+        if let Some(transaction) = self.current.take() {
+            self.transactions[transaction] = State::Aborted;
+        }
+        self.epoch += 1;
+        self.late_commit = None;
+        self.ending.is_empty()
+    }
+
+    /// Another bridge's transactions on the same topic.
+    fn neighbour(&mut self) {
+        if let Some(transaction) = self.neighbours {
+            if self.is_calm() || self.random.random_bool(0.1) {
+                self.transactions[transaction] = State::Committed;
+                self.neighbours = None;
+            }
+        } else if self.fault(0.03) {
+            self.transactions.push(State::Open);
+            let transaction = self.transactions.len() - 1;
+            self.neighbours = Some(transaction);
+            self.positions.push(Slot {
+                transaction,
+                record: None,
+            });
+        }
+    }
+
+    /// A twin on a copied journal takes the identity, and perhaps gets as far as its first position record.
+    fn twin(&mut self) {
+        // It too waits until nothing before the end of the topic is open.
+        if !self.take_over() || self.stable_end() < self.positions.len() {
+            return;
+        }
+        if self.random.random_bool(0.5)
+            && let Some(newest) = self.newest(0).and_then(|found| found.record)
+        {
+            self.positions.push(Slot {
+                transaction: NO_TRANSACTION,
+                record: Some(PositionRecord {
+                    run: Uuid::new_v4(),
+                    ..newest
+                }),
+            });
+            self.twin_committed = true;
+        }
+    }
+
+    fn stable_end(&self) -> usize {
+        self.positions
+            .iter()
+            .position(|slot| {
+                matches!(
+                    self.transactions[slot.transaction],
+                    State::Open | State::Ending
+                )
+            })
+            .unwrap_or(self.positions.len())
+    }
+
+    fn newest(&self, from: usize) -> Option<Found> {
+        let stable = self.stable_end();
+        let slots = self.positions.iter().enumerate().take(stable).skip(from);
+        slots
+            .filter(|(_, slot)| self.transactions[slot.transaction] == State::Committed)
+            .filter_map(|(offset, slot)| Some((offset, slot.record.clone()?)))
+            .last()
+            .map(|(offset, record)| Found {
+                offset: offset as i64,
+                record: Some(record),
+            })
+    }
+}
+
+/// A failure of a kind that calls have now and then.
+fn passing(world: &mut World) -> Option<Failure> {
+    let kinds = [
+        FailureKind::Unreachable,
+        FailureKind::Abortable,
+        FailureKind::Topic,
+        FailureKind::Authorization,
+        FailureKind::Timestamp,
+    ];
+    world.fault(0.02).then(|| {
+        let kind = kinds[world.random.random_range(0..kinds.len())];
+        Failure::new(kind, "a bad day")
+    })
+}
+
+fn unfinished(world: &mut World) -> Option<CallError> {
+    world
+        .fault(0.1)
+        .then(|| CallError::Unfinished("a slow day".to_owned()))
+}
+
+/// The brokers, as one process sees them.
+pub(super) struct ModelCluster {
+    shared: Shared,
+}
+
+impl ModelCluster {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared }
+    }
+
+    fn now(&self) -> MutexGuard<'_, World> {
+        self.shared.step();
+        self.shared.world()
+    }
+}
+
+impl Cluster for ModelCluster {
+    type Producer = ModelProducer;
+
+    fn survey(&mut self, topics: &[&str]) -> Result<(Option<String>, Vec<Seen>), Failure> {
+        let mut world = self.now();
+        if let Some(failure) = passing(&mut world) {
+            return Err(failure);
+        }
+        let facts = Facts {
+            partitions: 1,
+            replicas: 3,
+            ..Facts::default()
+        };
+        let seen = topics.iter().map(|topic| Seen {
+            name: (*topic).to_owned(),
+            state: Ok(facts.clone()),
+        });
+        Ok((Some("cluster".to_owned()), seen.collect()))
+    }
+
+    fn create(&mut self, _topics: &[NewTopic]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn end_of_positions(&mut self) -> Result<i64, Failure> {
+        let mut world = self.now();
+        match passing(&mut world) {
+            Some(failure) => Err(failure),
+            None => Ok(world.positions.len() as i64),
+        }
+    }
+
+    fn newest_position(
+        &mut self,
+        _key: &str,
+        from: Option<i64>,
+        end: i64,
+    ) -> Result<Option<Found>, CallError> {
+        let mut world = self.now();
+        if let Some(failure) = passing(&mut world) {
+            return Err(failure.into());
+        }
+        if (world.stable_end() as i64) < end {
+            return Err(CallError::Unfinished("an open transaction".to_owned()));
+        }
+        Ok(world.newest(from.unwrap_or(0) as usize))
+    }
+
+    fn compresses(&self) -> bool {
+        false
+    }
+
+    fn producer(&mut self, _limits: Limits) -> Result<ModelProducer, Failure> {
+        self.shared.step();
+        Ok(ModelProducer::new(self.shared.clone()))
+    }
+
+    fn pause(&mut self, _duration: Duration, _stop: &Stop) {
+        self.shared.step();
+    }
+}

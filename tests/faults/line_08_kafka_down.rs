@@ -1,0 +1,98 @@
+//! Every broker down while postbacks go on, then back.
+
+use std::time::Duration;
+
+use crate::arena::Arena;
+use crate::runner::{Line, anywhere};
+use crate::support::failure::{Outcome, ensure};
+use crate::support::oracle::Promises;
+use crate::support::sender::{Load, quantile};
+use crate::support::wait;
+use crate::trial::Trial;
+
+pub(crate) const LINE: Line = Line {
+    name: "8",
+    promise: "A Kafka outage is invisible to Concur",
+    fault: "all brokers down at full ingest, then back",
+    how: "the broker is stopped and started again under load",
+    possible: anywhere,
+    run,
+};
+
+/// More would mean that the backlog is kept in memory.
+const GROWTH_LIMIT_KIB: u64 = 48 * 1024;
+
+fn run(arena: &Arena) -> Outcome<String> {
+    let mut rng = arena.rng("8");
+    let outage = Duration::from_secs(if arena.long { 180 } else { 8 });
+    let trial = Trial::begin(arena, arena.replica("8", "bridge-0")?)?;
+    let mut load = Load::new(1, rng.next())
+        .at_rate(if arena.long { 2_000 } else { 1_000 })
+        .over(16);
+    load.body_bytes = 550;
+    let sender = load.start(&trial.target);
+
+    // The first second warms up.
+    wait::pause(Duration::from_secs(1));
+    let healthy_from = sender.elapsed();
+    wait::pause(outage.min(Duration::from_secs(20)) / 2);
+    let healthy_to = sender.elapsed();
+    let resident_before = trial.bridge.process.resident_kib()?;
+
+    arena.kafka()?.tell("stop 1")?;
+    let down_from = sender.elapsed();
+    wait::pause(outage);
+    let down_to = sender.elapsed();
+    let resident_after = trial.bridge.process.resident_kib()?;
+    let (status, body) = trial.bridge.readyz()?;
+    ensure(status == 200, || {
+        format!("not ready while Kafka is down: {status} {body}")
+    })?;
+    ensure(
+        body["degraded"]
+            .as_array()
+            .is_some_and(|codes| !codes.is_empty()),
+        || format!("/readyz does not say that it is degraded: {body}"),
+    )?;
+    let backlog = trial
+        .bridge
+        .metric("concur_bridge_journal_backlog_records")?;
+    ensure(backlog > 0.0, || {
+        "nothing has piled up: Kafka was not down".into()
+    })?;
+
+    arena.kafka()?.tell("start 1")?;
+    let up = std::time::Instant::now();
+    let log = sender.finish()?;
+    let waiting = trial
+        .bridge
+        .metric("concur_bridge_journal_backlog_records")?;
+    trial.bridge.wait_published(Duration::from_secs(120))?;
+    let drained = up.elapsed();
+    let verdict = trial.settle(&log, Promises::ALL)?;
+
+    let refused = log.len() - verdict.accepted;
+    ensure(refused == 0, || {
+        format!("{refused} of {} requests were not accepted", log.len())
+    })?;
+    let (healthy, down) = (
+        quantile(&log, healthy_from, healthy_to, 0.99),
+        quantile(&log, down_from, down_to, 0.99),
+    );
+    // A deadline that no machine misses; the ratio is a figure of the long form.
+    ensure(down < Duration::from_secs(2), || {
+        format!("p99 was {down:?} while Kafka was down")
+    })?;
+    let growth = resident_after.saturating_sub(resident_before);
+    ensure(growth < GROWTH_LIMIT_KIB, || {
+        format!("resident memory grew by {growth} KiB while Kafka was down")
+    })?;
+    Ok(format!(
+        "down {} s: every request 200, p99 {:.1} ms ({:.1} ms healthy), resident {resident_before} → {resident_after} KiB; \
+         {waiting} waiting drained within {:.1} s of the broker's return; {verdict}",
+        outage.as_secs(),
+        down.as_secs_f64() * 1e3,
+        healthy.as_secs_f64() * 1e3,
+        drained.as_secs_f64(),
+    ))
+}

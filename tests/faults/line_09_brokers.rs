@@ -1,0 +1,85 @@
+//! Three brokers: each killed, stopped and paused in turn, leaders moved.
+
+use std::time::{Duration, Instant};
+
+use crate::arena::Arena;
+use crate::runner::{Line, anywhere};
+use crate::support::bridge::Replica;
+use crate::support::failure::{Doing, Outcome, ensure};
+use crate::support::kafka::Kafka;
+use crate::support::oracle::Promises;
+use crate::support::sender::Load;
+use crate::support::wait;
+use crate::trial::Trial;
+
+pub(crate) const LINE: Line = Line {
+    name: "9",
+    promise: "One of three brokers at a time may go: exactly once, in order",
+    fault: "a broker killed, restarted, paused; leaders moved",
+    how: "three nodes on loopback, min.insync.replicas 2, one fault after the other under load",
+    possible: anywhere,
+    run,
+};
+
+/// How long publishing may stand still: a broker's session, an election, the client's backoff and retries.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(90);
+
+fn run(arena: &Arena) -> Outcome<String> {
+    let mut rng = arena.rng("9");
+    let runs = arena.cycles(3, 100);
+    let kafka = Kafka::up(&arena.dir("9").join("kafka"), 3, &[])?;
+    let replica = Replica::new(
+        &arena.dir("9").join("bridge-0"),
+        "bridge-0",
+        &kafka.bootstrap,
+        "line-9",
+    )?;
+    let mut trial = Trial::on(arena, replica, &kafka.bootstrap)?;
+    let sender = Load::new(1, rng.next()).at_rate(500).start(&trial.target);
+    let mut slowest = Duration::ZERO;
+    for run in 0..runs {
+        let node = run % 3 + 1;
+        let start = Instant::now();
+        let doing = match run % 4 {
+            0 => format!("kill {node}"),
+            1 => format!("stop {node}"),
+            2 => format!("pause {node}"),
+            _ => "leader-election --election-type preferred --all-topic-partitions".to_owned(),
+        };
+        kafka.tell(&doing)?;
+        let seen = trial.follower.count();
+        wait::until_true(RECOVERY_LIMIT, "publishing to go on", || {
+            trial.follower.count() > seen + 100
+        })
+        .doing(&doing)?;
+        slowest = slowest.max(start.elapsed());
+        match run % 4 {
+            0 | 1 => drop(kafka.tell(&format!("start {node}"))?),
+            2 => drop(kafka.tell(&format!("cont {node}"))?),
+            _ => {}
+        }
+        ensure(trial.bridge.process.ended()?.is_none(), || {
+            format!("{doing}: the bridge ended: {}", trial.bridge.last_words())
+        })?;
+        if run + 1 < runs {
+            in_sync(&kafka).doing(&doing)?;
+        }
+    }
+    let log = sender.finish()?;
+    let verdict = trial.settle(&log, Promises::ALL)?;
+    Ok(format!(
+        "{runs} faults, reading on after at most {:.1} s; {verdict}",
+        slowest.as_secs_f64()
+    ))
+}
+
+/// The next fault may come only when this one has healed: two of three at once is another promise.
+fn in_sync(kafka: &Kafka) -> Outcome {
+    wait::until(RECOVERY_LIMIT, "all replicas to be in sync", || {
+        Ok(kafka
+            .tell("topics --describe --under-replicated-partitions")?
+            .trim()
+            .is_empty()
+            .then_some(()))
+    })
+}

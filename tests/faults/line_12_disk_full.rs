@@ -1,0 +1,111 @@
+//! A disk that is full: while running, at the start, and for good when the floor is switched off.
+
+use std::time::{Duration, Instant};
+
+use crate::arena::Arena;
+use crate::runner::Line;
+use crate::support::disk::{LoopDisk, can_mount};
+use crate::support::failure::{Doing, Outcome, ensure};
+use crate::support::oracle::Promises;
+use crate::support::sender::{Load, Sender};
+use crate::support::wait;
+use crate::trial::Trial;
+
+pub(crate) const LINE: Line = Line {
+    name: "12",
+    promise: "A full disk is a 503 before it is an error, and heals by itself",
+    fault: "disk full while running, at start, and past the floor",
+    how: "the journal on a loop-mounted ext4 of 96 MiB that is filled and relieved, min_free = 16MiB",
+    possible: can_mount,
+    run,
+};
+
+const MEBIBYTE: u64 = 1 << 20;
+const HEAL_LIMIT: Duration = Duration::from_secs(30);
+
+fn run(arena: &Arena) -> Outcome<String> {
+    let mut rng = arena.rng("12");
+    let mut replica = arena.replica("12", "bridge-0")?;
+    let disk = LoopDisk::make(&arena.dir("12"), 96)?;
+    replica.set_text("journal.dir", disk.path().join("journal").display());
+    replica.set_text("journal.min_free", "16MiB");
+    replica.set_text("journal.max_size", "64MiB");
+    let mut trial = Trial::begin(arena, replica)?;
+    let mut load = Load::new(1, rng.next()).at_rate(500);
+    load.body_bytes = 1_000;
+    let sender = load.start(&trial.target);
+    accepts(&sender)?;
+
+    // Below the floor, with room left: nothing has failed yet.
+    disk.fill(12 * MEBIBYTE)?;
+    let refused_after = refuses(&sender)?;
+    let (status, body) = trial.bridge.readyz()?;
+    ensure(status == 503, || {
+        format!("ready although the disk is full: {body}")
+    })?;
+    disk.relieve()?;
+    let healed_after = accepts(&sender).doing("after room was made")?;
+    ensure(trial.bridge.process.ended()?.is_none(), || {
+        "the bridge ended".into()
+    })?;
+
+    // A start below the floor serves, and refuses.
+    disk.fill(12 * MEBIBYTE)?;
+    trial.bridge.process.kill9()?;
+    trial.restart().doing("starting on a full disk")?;
+    refuses(&sender)?;
+    disk.relieve()?;
+    accepts(&sender).doing("started on a full disk, after room was made")?;
+
+    // Without a floor the error itself: then it ends with 4, or refuses; what was answered is there afterwards.
+    trial.replica.set_text("journal.min_free", "0B");
+    let code = trial.bridge.stop(crate::trial::STOP_LIMIT)?;
+    ensure(code == 0, || format!("stopped with {code}"))?;
+    trial.restart()?;
+    accepts(&sender)?;
+    disk.fill(0)?;
+    let shed = sender.shed();
+    let start = Instant::now();
+    let ending = wait::until(HEAL_LIMIT, "the full disk to be felt", || {
+        match trial.bridge.process.ended()? {
+            Some(status) => Ok(Some(status.code())),
+            None if sender.shed() > shed + 20 => Ok(Some(None)),
+            None => Ok(None),
+        }
+    })?;
+    let felt_after = start.elapsed();
+    ensure(matches!(ending, None | Some(4)), || {
+        format!("a full disk ended the bridge with {ending:?}")
+    })?;
+    disk.relieve()?;
+    if ending.is_some() {
+        trial.restart()?;
+    }
+    accepts(&sender).doing("after a disk without a single free byte")?;
+
+    let log = sender.finish()?;
+    let verdict = trial.settle(&log, Promises::ALL)?;
+    Ok(format!(
+        "floor: 503 after {} ms, accepting {} ms after room was made, also when started so; past the floor {} after {} ms; {verdict}",
+        refused_after.as_millis(),
+        healed_after.as_millis(),
+        ending.map_or("503".to_owned(), |code| format!("exit {code}")),
+        felt_after.as_millis()
+    ))
+}
+
+fn accepts(sender: &Sender) -> Outcome<Duration> {
+    let (start, before) = (Instant::now(), sender.accepted());
+    wait::until_true(HEAL_LIMIT, "postbacks to be accepted", || {
+        sender.accepted() > before + 20
+    })?;
+    Ok(start.elapsed())
+}
+
+fn refuses(sender: &Sender) -> Outcome<Duration> {
+    let (start, before) = (Instant::now(), sender.shed());
+    wait::until_true(HEAL_LIMIT, "postbacks to be refused", || {
+        sender.shed() > before + 20
+    })?;
+    Ok(start.elapsed())
+}

@@ -1,0 +1,67 @@
+//! The fault suite: the real binary as a process of its own, a real Apache Kafka, one file per line of the matrix.
+//!
+//! `dev/faults` runs it; `cargo test` alone says that it does not.
+
+use std::process::ExitCode;
+
+mod arena;
+mod kafka_state;
+mod line_01_kill;
+mod line_02_failpoints;
+mod line_03_power_loss;
+mod line_04_disk_errors;
+mod line_06_twin;
+mod line_07_replies;
+mod line_08_kafka_down;
+mod line_09_brokers;
+mod line_11_permanent;
+mod line_12_disk_full;
+mod line_13_byte_limit;
+mod line_14_slow_disk;
+mod line_15_overload;
+mod line_16_sigterm;
+mod replicas;
+mod runner;
+mod soak;
+mod stateless;
+mod support;
+mod trial;
+
+use runner::{Line, Options};
+
+/// In the order of the matrix.
+const LINES: &[Line] = &[
+    line_01_kill::LINE,
+    line_02_failpoints::LINE,
+    line_03_power_loss::LINE,
+    line_04_disk_errors::LINE,
+    line_06_twin::LINE,
+    line_07_replies::LINE,
+    line_08_kafka_down::LINE,
+    line_09_brokers::LINE,
+    line_11_permanent::LINE,
+    line_12_disk_full::LINE,
+    line_13_byte_limit::LINE,
+    line_14_slow_disk::LINE,
+    line_15_overload::LINE,
+    line_16_sigterm::LINE,
+    soak::LINE,
+    stateless::LINE,
+    replicas::LINE,
+    kafka_state::LINE,
+];
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if !arguments.any(|argument| argument == "--run") {
+        println!("skipped: the fault suite needs a real Kafka; run it with dev/faults");
+        return ExitCode::SUCCESS;
+    }
+    match Options::parse(arguments).and_then(|options| runner::run(LINES, options)) {
+        Ok(code) => code,
+        Err(failure) => {
+            println!("dev/faults: {failure}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A child process under control: signals, exit code, memory, descriptors, what it writes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::failure::{Doing, Failure, Outcome};
+use super::wait;
+
+/// A child that is killed when dropped. Its standard error goes to a file.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`, its output appended to `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Outcome<Self> {
+        let file = File::options().create(true).append(true).open(log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .doing(format!("starting {}", command.get_program().display()))?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written.
+    pub fn output(&self) -> String {
+        std::fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Where it writes.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Outcome {
+        let pid = i32::try_from(self.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .doing("no process id")?;
+        kill_process(pid, signal).doing(format!("sending {signal:?}"))
+    }
+
+    /// SIGKILL, and the end.
+    pub fn kill9(&mut self) -> Outcome {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Outcome<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Waits for its end and returns the exit code.
+    pub fn wait_exit(&mut self, limit: Duration) -> Outcome<i32> {
+        let what = format!("process {} to end (log: {})", self.id(), self.log.display());
+        let status = wait::until(limit, &what, || self.ended())?;
+        status.code().doing(format!("ended by a signal: {status}"))
+    }
+
+    /// Resident memory, in KiB.
+    pub fn resident_kib(&self) -> Outcome<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        status
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("VmRSS:")?
+                    .trim()
+                    .strip_suffix(" kB")?
+                    .parse()
+                    .ok()
+            })
+            .doing("no VmRSS")
+    }
+
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> Outcome<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.id()))?.count())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A child that has ended already is no error.
+        let _ = self.kill9();
+    }
+}
+
+/// Runs `command` to its end and returns what it printed; a failure carries its standard error.
+pub fn run(command: &mut Command) -> Outcome<String> {
+    let name = command.get_program().display().to_string();
+    let output = command.stdin(Stdio::null()).output().doing(&name)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Failure(format!(
+        "{name} {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    )))
+}
+
+/// Moves the real-time clock of a process that is yet to be started, by libfaketime. The monotonic clock stays: faking
+/// it makes absolute sleeps fail with EINVAL, which no real clock does.
+pub fn shift_clock(command: &mut Command, by: &str) -> Outcome {
+    let library = [
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/usr/lib64",
+        "/usr/lib",
+    ]
+    .iter()
+    .map(|dir| Path::new(dir).join("faketime/libfaketimeMT.so.1"))
+    .find(|path| path.exists())
+    .doing("libfaketime is missing; install it with: apt-get install -y faketime")?;
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME", by)
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! Waiting for a condition with a deadline.
+
+use std::time::{Duration, Instant};
+
+use super::failure::{Failure, Outcome};
+
+/// How often a condition is looked at: often enough that a figure in milliseconds means something.
+const PERIOD: Duration = Duration::from_millis(2);
+
+/// Calls `look` until it finds something or fails. Failing to find it within `limit` is a failure that names `what`.
+pub fn until<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Outcome<Option<T>>,
+) -> Outcome<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if start.elapsed() > limit {
+            return Err(Failure(format!("waited {limit:?} in vain for {what}")));
+        }
+        pause(PERIOD);
+    }
+}
+
+/// Lets time pass: the pace of a load, the length of a fault. Never in the hope that something will have happened.
+#[expect(clippy::disallowed_methods, reason = "faults and loads take real time")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// As [`until`], for a condition that is true or not.
+pub fn until_true(limit: Duration, what: &str, mut look: impl FnMut() -> bool) -> Outcome {
+    until(limit, what, || Ok(look().then_some(())))
+}
