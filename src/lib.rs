@@ -5,8 +5,9 @@
 //! Kafka once [`publish`] sent it. The answer goes out between the last two, when the [`journal`] made it durable.
 
 pub mod accept;
-pub mod concur;
 pub mod app;
+pub mod cli;
+pub mod concur;
 pub mod config;
 pub mod console;
 pub mod event;

@@ -44,7 +44,7 @@ use tokio::sync::oneshot;
 
 pub use backlog::{Backlog, BacklogError};
 pub use check::{Findings, check};
-pub use kafka::OWNED_PROPERTIES;
+pub use kafka::{OWNED_PROPERTIES, demo};
 pub use message::{CORRELATION_HEADER, POSITION_HEADER};
 pub use status::{Degraded, Status};
 pub use stub::TOO_LARGE;
