@@ -62,9 +62,11 @@ class Concur:
         trip = self.get(object_uri, token)
         return f"{text(trip, 'TripName')}, from {text(trip, 'StartDateLocal')} to {text(trip, 'EndDateLocal')}"
 
-    def profile(self, login: str, token: str) -> str:
+    def profile(self, user: dict | None, token: str) -> str:
         url = f"{self._base_url}/api/travelprofile/v2.0/profile"
-        profile = self.get(url, token, userid_type="login", userid_value=login)
+        # Without a user it is the token's own.
+        query = {"userid_type": user["idType"], "userid_value": user["idValue"]} if user else {}
+        profile = self.get(url, token, **query)
         return f"{text(profile, 'FirstName')} {text(profile, 'LastName')} of {text(profile, 'CompanyName')}"
 
 
@@ -88,12 +90,11 @@ def details(event: dict, keys: KeySet, concur: Concur) -> str:
     token = open_token(data.get("token"), keys)
     if token is None:
         return "no token in the event: ask with your application's own"
-    user = data.get("user") or {}
     try:
         if event["type"].startswith("com.concur.itinerary.") and "objectUri" in data:
             return concur.trip(data["objectUri"], token)
-        if event["type"].startswith("com.concur.profile.") and user.get("idType") == "login":
-            return concur.profile(user["idValue"], token)
+        if event["type"].startswith("com.concur.profile."):
+            return concur.profile(data.get("user"), token)
     except (LookupError, requests.RequestException, ElementTree.ParseError) as error:
         return f"no details: {error}"
     return "nothing to fetch"

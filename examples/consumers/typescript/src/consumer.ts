@@ -125,9 +125,11 @@ async function details(event: Event, keys: Map<string, Uint8Array>): Promise<str
       const trip = await get(new URL(objectUri), token, "Itinerary");
       return `${trip.TripName}, from ${trip.StartDateLocal} to ${trip.EndDateLocal}`;
     }
-    if (event.type.startsWith("com.concur.profile.") && user?.idType === "login") {
+    if (event.type.startsWith("com.concur.profile.")) {
       const url = new URL("/api/travelprofile/v2.0/profile", options["base-url"]);
-      url.search = new URLSearchParams({ userid_type: "login", userid_value: user.idValue }).toString();
+      if (user) {
+        url.search = new URLSearchParams({ userid_type: user.idType, userid_value: user.idValue }).toString();
+      } // otherwise it is the token's own
       const { General: general } = await get(url, token, "ProfileResponse");
       return `${general.FirstName} ${general.LastName} of ${general.CompanyName}`;
     }

@@ -134,10 +134,12 @@ public final class ConsumerExample {
         return "%s, from %s to %s"
             .formatted(text(trip, "TripName"), text(trip, "StartDateLocal"), text(trip, "EndDateLocal"));
       }
-      if (type.startsWith("com.concur.profile.") && user.path("idType").asText().equals("login")) {
-        String login = URLEncoder.encode(user.path("idValue").asText(), StandardCharsets.UTF_8);
-        String path = "/api/travelprofile/v2.0/profile?userid_type=login&userid_value=" + login;
-        Document profile = get(URI.create(options.get("base-url") + path), token.get());
+      if (type.startsWith("com.concur.profile.")) {
+        // Without a user it is the token's own.
+        String id = URLEncoder.encode(user.path("idValue").asText(), StandardCharsets.UTF_8);
+        String query = user.isObject() ? "?userid_type=" + user.path("idType").asText() + "&userid_value=" + id : "";
+        URI uri = URI.create(options.get("base-url") + "/api/travelprofile/v2.0/profile" + query);
+        Document profile = get(uri, token.get());
         return "%s %s of %s"
             .formatted(text(profile, "FirstName"), text(profile, "LastName"), text(profile, "CompanyName"));
       }
