@@ -190,6 +190,16 @@ impl<A: Accept> Ingress<A> {
     }
 }
 
+/// Everything that is wrong with secrets, keys and certificates, for `concur-bridge check`. Binds nothing.
+pub fn check(ingress: &config::Ingress, auth: &config::Auth) -> Vec<LoadError> {
+    let mut reloader = Reloader::default();
+    let v1 = auth::Gate::new(&auth.v1, Dialect::V1, &mut reloader).err();
+    let ess = auth::Gate::new(&auth.ess, Dialect::Ess, &mut reloader).err();
+    let signatures = signature::Signatures::new(auth, &mut reloader).err();
+    let tls = ingress.tls.as_ref().and_then(|tls| tls::TlsOpening::new(tls, &mut reloader).err());
+    [v1, ess, signatures, tls].into_iter().flatten().collect()
+}
+
 fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
     let bound = || -> io::Result<TcpListener> {
         let socket = Socket::new(

@@ -5,8 +5,9 @@
 //! Kafka once [`publish`] sent it. The answer goes out between the last two, when the [`journal`] made it durable.
 
 pub mod accept;
-pub mod concur;
 pub mod app;
+pub mod cli;
+pub mod concur;
 pub mod config;
 pub mod console;
 pub mod event;
@@ -18,6 +19,7 @@ pub mod journal;
 pub mod normalise;
 pub mod postback;
 pub mod publish;
+pub mod quarantine;
 pub mod record;
 pub mod reload;
 pub mod schema;

@@ -9,6 +9,7 @@
 //! - [`survey`], [`positions`]: reading what is there.
 //! - [`producer`]: the producer of the engine; [`direct`]: that of the stateless mode.
 
+pub mod demo;
 mod direct;
 mod errors;
 mod listener;

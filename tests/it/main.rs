@@ -12,6 +12,6 @@ mod fake_http;
 mod ingress;
 mod journal;
 mod normalise_corpus;
-mod simulator;
 mod publish;
+mod simulator;
 mod support;
