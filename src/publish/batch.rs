@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::backlog::{Backlog, BacklogError};
 use super::cluster::{CallError, Cluster, Producer, SendError};
 use super::engine::{Engine, Interruption, NewestRun};
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use super::message::{ComposeError, Message};
 use super::positions::PositionRecord;
 use super::status::Degraded;
@@ -108,6 +108,18 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
     fn look_after_busy(&self, producer: &mut C::Producer) {
         if let Some(reason) = producer.lost_all_brokers() {
             self.status.degrade(Degraded::KafkaDown, &reason);
+        }
+    }
+
+    /// A topic that is gone ends the session; brokers that are gone are left to librdkafka, with an alarm.
+    fn look_into_stall(&mut self) -> Result<(), Interruption> {
+        match self.preparation.fault(&mut self.cluster) {
+            None => Ok(()),
+            Some(failure) if failure.kind == FailureKind::Unreachable => {
+                self.status.degrade(Degraded::KafkaDown, &failure.text);
+                Ok(())
+            }
+            Some(failure) => Err(failure.into()),
         }
     }
 
@@ -222,6 +234,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
 
     /// Waits for the delivery reports of all that was sent.
     pub(super) fn drain(&mut self, producer: &mut C::Producer) -> Result<(), Interruption> {
+        let mut moved = (producer.in_flight(), Instant::now());
         loop {
             if let Some((position, failure)) = producer.failed_delivery() {
                 if position.is_none() {
@@ -230,8 +243,15 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                 }
                 return Err(failure.into());
             }
-            if producer.in_flight() == 0 {
+            let in_flight = producer.in_flight();
+            if in_flight == 0 {
                 return Ok(());
+            }
+            if in_flight != moved.0 {
+                moved = (in_flight, Instant::now());
+            } else if moved.1.elapsed() >= self.pacing.stall {
+                self.look_into_stall()?;
+                moved.1 = Instant::now();
             }
             self.look_after_busy(producer);
             self.give_up_if_stopping(producer)?;

@@ -38,6 +38,8 @@ pub(crate) struct Pacing {
     pub(crate) poll: Duration,
     /// How long one blocking call may last before a request to stop is looked for.
     pub(crate) slice: Duration,
+    /// How long nothing may be delivered before brokers are asked what is wrong: librdkafka tries in silence.
+    pub(crate) stall: Duration,
     /// How long `init_transactions` may take: a predecessor's transaction has to end first.
     pub(crate) init_timeout: Duration,
     /// How long a commit may take before the producer is given up.
@@ -61,6 +63,7 @@ impl Default for Pacing {
             idle: Duration::from_millis(100),
             poll: Duration::from_millis(1),
             slice: Duration::from_millis(500),
+            stall: Duration::from_secs(2),
             init_timeout: Duration::from_secs(60),
             commit_timeout: Duration::from_secs(15),
             abort_timeout: Duration::from_secs(2),

@@ -70,6 +70,7 @@ fn pacing(world: &Shared) -> Pacing {
         idle: Duration::ZERO,
         poll: Duration::ZERO,
         slice: Duration::ZERO,
+        stall: patience(world.chance(0.9)),
         init_timeout: patience(world.chance(0.5)),
         commit_timeout: patience(world.chance(0.5)),
         abort_timeout: Duration::ZERO,

@@ -40,11 +40,7 @@ impl Preparation {
         stop: &Stop,
         recognise: impl FnOnce(&str) -> Result<(), E>,
     ) -> Result<Vec<Seen>, E> {
-        let names: Vec<&str> = self
-            .wanted
-            .iter()
-            .map(|topic| topic.name.as_str())
-            .collect();
+        let names = self.names();
         let (cluster_id, mut seen) = cluster.survey(&names)?;
         if let Some(cluster_id) = cluster_id {
             recognise(&cluster_id)?;
@@ -74,6 +70,22 @@ impl Preparation {
             Some(failure) => Err(failure.into()),
             None => Ok(seen),
         }
+    }
+
+    /// What forbids publishing now, asked anew.
+    pub(super) fn fault<C: Cluster>(&self, cluster: &mut C) -> Option<Failure> {
+        let names = self.names();
+        match cluster.survey(&names) {
+            Ok((_, seen)) => topics::combine(topics::judge(&self.wanted, &seen).0),
+            Err(failure) => Some(failure),
+        }
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.wanted
+            .iter()
+            .map(|topic| topic.name.as_str())
+            .collect()
     }
 
     fn missing(&self, seen: &[Seen]) -> Vec<NewTopic> {

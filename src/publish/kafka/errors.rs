@@ -104,3 +104,25 @@ pub(super) fn kind_of_code(code: Code) -> FailureKind {
         _ => FailureKind::Abortable,
     }
 }
+
+/// The kind of a transaction's failure, by the name of the error that ends librdkafka's words for it: `… (NAME)`.
+pub(super) fn kind_of_words(words: &str) -> FailureKind {
+    const NAMES: [(&str, FailureKind); 7] = [
+        ("(TOPIC_AUTHORIZATION_FAILED", FailureKind::Authorization),
+        ("(CLUSTER_AUTHORIZATION_FAILED", FailureKind::Authorization),
+        ("(UNKNOWN_TOPIC_OR_PART", FailureKind::Topic),
+        ("(_UNKNOWN_TOPIC", FailureKind::Topic),
+        ("(_UNKNOWN_PARTITION", FailureKind::Topic),
+        ("(MSG_SIZE_TOO_LARGE", FailureKind::TooLarge),
+        ("(INVALID_TIMESTAMP", FailureKind::Timestamp),
+    ];
+    NAMES
+        .iter()
+        .find(|(name, _)| words.contains(name))
+        .map_or(FailureKind::Abortable, |(_, kind)| *kind)
+}
+
+/// Whether a message failed only because its transaction did.
+pub(super) fn is_purged(error: &KafkaError) -> bool {
+    matches!(code_of(error), Some(Code::PurgeQueue | Code::PurgeInflight))
+}

@@ -20,6 +20,9 @@ const SECRET_NAMES: [&str; 6] = [
     "oauthbearer.config",
 ];
 
+/// The facility of the log line with which librdkafka gives a transaction up.
+const TRANSACTION_FAILED: &str = "TXNERR";
+
 /// Values that must not be seen.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Arc<[String]>);
@@ -35,6 +38,8 @@ pub(super) struct Listener {
 struct Heard {
     last_reason: Option<String>,
     all_brokers_down: bool,
+    /// Why librdkafka gave the transaction up. It says so in its log alone: the messages are merely purged.
+    transaction_error: Option<String>,
 }
 
 impl Secrets {
@@ -90,6 +95,16 @@ impl Listener {
         })
     }
 
+    /// Why the transaction failed, when librdkafka gave it up.
+    pub(super) fn transaction_error(&self) -> Option<String> {
+        self.heard().transaction_error.clone()
+    }
+
+    /// Forgets the last transaction's troubles.
+    pub(super) fn transaction_begins(&self) {
+        self.heard().transaction_error = None;
+    }
+
     fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,6 +114,11 @@ impl ClientContext for Listener {
     /// The bridge has its own words for what matters, so most of this is for whoever debugs a connection.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let message = self.secrets.mask(message);
+        if facility == TRANSACTION_FAILED {
+            self.heard()
+                .transaction_error
+                .get_or_insert_with(|| message.clone().into_owned());
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::warn!(target: "librdkafka", facility, "{message}");

@@ -106,6 +106,7 @@ impl Producer for KafkaProducer {
 
     fn begin(&mut self) -> Result<(), Failure> {
         self.inner.context().outcome().failed = None;
+        self.inner.context().listener.transaction_begins();
         if !self.transactional {
             return Ok(());
         }
@@ -197,6 +198,16 @@ pub(super) fn headers_of(message: &Message<'_>) -> Option<OwnedHeaders> {
 }
 
 impl Reports {
+    fn undelivered(&self, topic: &str, error: &KafkaError) -> Failure {
+        if errors::is_purged(error)
+            && let Some(reason) = self.listener.transaction_error()
+        {
+            return Failure::new(errors::kind_of_words(&reason), reason);
+        }
+        let what = format!("a message for topic {topic} is not delivered");
+        errors::failure(&what, error, &self.listener)
+    }
+
     fn outcome(&self) -> MutexGuard<'_, Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,11 +234,10 @@ impl ProducerContext for Reports {
                 }
             }
             Err((error, message)) => {
-                let what = format!("a message for topic {} is not delivered", message.topic());
                 let position = (opaque != POSITION_RECORD).then_some(Position(opaque as u64));
-                self.outcome().failed.get_or_insert_with(|| {
-                    (position, errors::failure(&what, error, &self.listener))
-                });
+                self.outcome()
+                    .failed
+                    .get_or_insert_with(|| (position, self.undelivered(message.topic(), error)));
             }
         }
     }
