@@ -57,6 +57,8 @@ fn run(arena: &Arena) -> Outcome<String> {
         let new_ingress = trial.bridge.ready()?.ingress;
         let old_ingress = old.ready()?.ingress;
         trial.target.set(new_ingress);
+        // Until here requests went to the old one.
+        let switched = sender.elapsed();
         // The twin has taken over once it publishes.
         let before = trial.follower.count();
         wait::until_true(FENCE_LIMIT, "the twin to publish", || {
@@ -78,7 +80,7 @@ fn run(arena: &Arena) -> Outcome<String> {
         fenced.push(start.elapsed());
         // What only the old journal has is for its operator to recover; it must not appear twice.
         log.extend(stray.finish()?.into_iter().map(Sent::unanswered));
-        let open = |sent: &Sent| sent.at <= stopped && sent.at + sent.took >= stopped;
+        let open = |sent: &Sent| sent.at <= switched && sent.at + sent.took >= stopped;
         log.extend(
             sender
                 .finish()?
