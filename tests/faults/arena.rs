@@ -84,10 +84,10 @@ impl Arena {
 
     /// The random numbers of a line.
     pub(crate) fn rng(&self, line: &str) -> Rng {
-        Rng::new(self.seed).fork(
-            line.bytes()
-                .fold(0, |hash, byte| hash * 257 + u64::from(byte)),
-        )
+        let name = line.bytes().fold(0_u64, |name, byte| {
+            name.wrapping_mul(257).wrapping_add(u64::from(byte))
+        });
+        Rng::new(self.seed).fork(name)
     }
 
     fn shared(&self) -> Outcome<&Shared> {

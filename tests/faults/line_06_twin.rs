@@ -59,10 +59,10 @@ fn run(arena: &Arena) -> Outcome<String> {
         trial.target.set(new_ingress);
         // Until here requests went to the old one.
         let switched = sender.elapsed();
-        // The twin has taken over once it publishes.
-        let before = trial.follower.count();
-        wait::until_true(FENCE_LIMIT, "the twin to publish", || {
-            trial.follower.count() > before + 50
+        // The twin has taken over once it publishes; before that the old one would still be the owner.
+        wait::until(FENCE_LIMIT, "the twin to publish", || {
+            let published = trial.bridge.metric("concur_bridge_publish_events_total")?;
+            Ok((published > 0.0).then_some(()))
         })?;
 
         old.process.signal(Signal::CONT)?;
