@@ -12,6 +12,9 @@ use super::failure::{Doing, Outcome, ensure};
 use super::process::{Process, run};
 use super::wait;
 
+/// What [`LoopDisk::fill`] does not bother about: a block.
+const SMALLEST_PIECE: u64 = 4096;
+
 /// A file system of its own, unmounted and deleted when dropped.
 pub struct LoopDisk {
     image: PathBuf,
@@ -55,17 +58,23 @@ impl LoopDisk {
         Ok(stat.f_bavail * stat.f_frsize)
     }
 
-    /// Fills it until `leave` bytes are free.
+    /// Fills it until about `leave` bytes are free, in ever smaller pieces: the file system needs some for itself.
     pub fn fill(&self, leave: u64) -> Outcome {
         let ballast = std::fs::File::create(self.ballast())?;
-        let take = self.free()?.saturating_sub(leave);
-        rustix::fs::fallocate(
-            &ballast,
-            rustix::fs::FallocateFlags::empty(),
-            0,
-            take.max(1),
-        )
-        .doing("filling the disk")
+        let mut taken = 0;
+        let mut piece = self.free()?.saturating_sub(leave);
+        while piece >= SMALLEST_PIECE {
+            let flags = rustix::fs::FallocateFlags::empty();
+            match rustix::fs::fallocate(&ballast, flags, taken, piece) {
+                Ok(()) => {
+                    taken += piece;
+                    piece = self.free()?.saturating_sub(leave);
+                }
+                Err(rustix::io::Errno::NOSPC) => piece /= 2,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Frees what [`Self::fill`] took.
