@@ -121,7 +121,14 @@ fn nothing_in_the_fuzz_corpora_panics_or_gives_the_token_away() {
             let postback = postback(input.into());
             if let Ok(event) = normalise(&postback, &rules()) {
                 let data = serde_json::to_string(&event.data).unwrap();
-                assert!(!data.contains(TOKEN), "{target}: {data}");
+                let token = match postback.dialect {
+                    Dialect::V1 => event.token.as_ref().map(|token| token.expose()),
+                    Dialect::Ess => Some(TOKEN),
+                };
+                // A shorter one stays inside of words.
+                if let Some(token) = token.filter(|token| token.len() >= 8) {
+                    assert!(!data.contains(token), "{target}: {data}");
+                }
             }
             inputs += 1;
         }
