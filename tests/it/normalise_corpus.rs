@@ -21,11 +21,12 @@ use serde_json::{Value, json};
 
 use crate::support::http_file;
 
-/// The most that any file may take, best of five runs: 1 ms as released, and patience with a debug build.
+/// The most that any file may take, best of five runs. The worst take about 1 ms as released; the rest is patience with a
+/// busy machine and with a debug build, so that only quadratic time is caught.
 const LIMIT: Duration = if cfg!(debug_assertions) {
     Duration::from_millis(500)
 } else {
-    Duration::from_millis(1)
+    Duration::from_millis(5)
 };
 
 #[test]
