@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use concur_bridge::journal::repair::{self, RepairError};
 use concur_bridge::journal::{Journal, OpenError};
 use concur_bridge::publish::Backlog as _;
 use concur_bridge::record::Placed;
@@ -162,9 +163,39 @@ fn flip(
         *byte ^= 1 << (at % 8);
         let outcome = outcome(dir.path(), sample, &files, &format!("{name}, byte {at}"));
         *counts.entry((name, outcome)).or_default() += 1;
+        if outcome == Outcome::Refused && at % REPAIRED_EACH == 0 {
+            mends(dir.path(), &format!("{name}, byte {at}"));
+        }
     }
     println!("{counts:?}");
     counts
+}
+
+/// One in so many of the refused journals is repaired as well, to keep the test short.
+const REPAIRED_EACH: usize = 7;
+
+/// Repairs a journal that was refused, so that it opens, or is told that there is no hope. Never "nothing to repair".
+fn mends(dir: &Path, what: &str) {
+    match repair::repair(dir, "bridge-0", "concur-bridge") {
+        Ok(plan) => {
+            assert!(
+                !plan.is_needless(),
+                "{what}: refused, but nothing to repair"
+            );
+            match Journal::open(watched(config(dir)).0) {
+                Ok(journal) => block_on(journal.close()),
+                Err(error) => panic!("{what}: repaired, but {error}"),
+            }
+        }
+        Err(RepairError::Hopeless(_) | RepairError::Open(OpenError::Version { .. })) => {}
+        Err(error) => panic!("{what}: {error}"),
+    }
+    for aside in fs::read_dir(dir).unwrap() {
+        let path = aside.unwrap().path();
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        }
+    }
 }
 
 /// Places in every page: its head, its cell pointers, its middle, and the newest cell, which SQLite puts last.
