@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::keeping::{ADMIN_ADDRESS_FILE, leave};
 use self::keeping::Keeping;
 use crate::accept::Acceptor;
 use crate::config::{AcknowledgeAfter, Config};
@@ -98,7 +99,7 @@ impl App {
         };
 
         let keeping = Keeping::open(config, mode).await?;
-        let acceptor = Acceptor::new(rules, sealer, keeping.keeper());
+        let acceptor = Acceptor::new(rules.clone(), sealer.clone(), keeping.keeper());
         let ingress = match mode {
             Mode::Serve => Some(Ingress::bind(
                 &config.ingress,
@@ -123,6 +124,9 @@ impl App {
                 shutdown: shutdown.clone(),
             },
             metrics,
+            quarantine: keeping.quarantine(rules, sealer.clone()),
+            sealer,
+            journal_dir: config.journal.dir.clone(),
         };
         Ok(Self {
             ingress,

@@ -2,13 +2,13 @@
 //!
 //! stdout belongs to a command's result, stderr to logs and complaints. `--json` wherever a machine may read.
 
-//NYI mod check;
+mod check;
 mod concur;
 mod demo;
 mod health;
-//NYI mod journal;
+mod journal;
 mod output;
-//NYI mod quarantine;
+mod quarantine;
 mod schema;
 mod serve;
 mod simulate;
@@ -47,10 +47,18 @@ struct ConfigArgs {
 enum Command {
     /// Run the bridge until SIGTERM or SIGINT.
     Serve(serve::Args),
+    /// Try configuration, disk, Kafka, topics and certificates; report all faults at once.
+    Check(check::Args),
     /// Run the whole bridge on a broker inside this process, with a simulated Concur: nothing to install.
     Demo(demo::Args),
     /// Ask a running bridge whether it is ready; exit 0 when it is. For health checks.
     Health(health::Args),
+    /// Look at the journal, check it, repair it, send from it again.
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// Look at malformed requests, send them through again, drop them.
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Print the JSON Schema of the events, or an AsyncAPI document of the topics.
     Schema(schema::Args),
     /// Open sealed tokens, rotate the key that seals them.
@@ -77,8 +85,13 @@ impl Cli {
 
     /// Runs the command to its end.
     pub fn run(self) -> Exit {
+        // One provider of cryptography for every TLS there is; an error means that it is in place already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         match self.command {
             Command::Serve(args) => serve::run(args),
+            Command::Check(args) => check::run(args),
+            Command::Journal(command) => journal::run(command),
+            Command::Quarantine(command) => quarantine::run(command),
             Command::Demo(args) => demo::run(args),
             Command::Health(args) => health::run(args),
             Command::Schema(args) => schema::run(args),

@@ -21,8 +21,8 @@ use std::time::Duration;
 pub use hosts::ObjectUriHosts;
 use ipnet::IpNet;
 pub use load::ConfigError;
-pub use units::parse_duration;
 pub use reader::Fault;
+pub use units::parse_duration;
 
 /// The whole configuration, valid.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ mod guard;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ use tokio::sync::Semaphore;
 pub use guard::{AdminTokens, Guard};
 
 use crate::health::Health;
+use crate::quarantine::Quarantine;
+use crate::seal::Sealer;
 
 /// Operators, probes and scrapers at a time.
 const MAX_CONNECTIONS: usize = 256;
@@ -54,6 +57,12 @@ pub struct Console {
     pub health: Health,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
+    /// Opens what it sealed, for showing quarantined requests with their token masked.
+    pub sealer: Sealer,
+    /// Where the journal is looked into.
+    pub journal_dir: PathBuf,
+    /// What can be done to quarantined requests; `None` in the stateless mode, which keeps them in Kafka only.
+    pub quarantine: Option<Quarantine>,
 }
 
 impl Console {

@@ -21,6 +21,7 @@ mod answer;
 mod auth;
 mod body;
 mod connection;
+mod descriptors;
 mod expiry;
 mod exposure;
 mod handler;
@@ -145,7 +146,7 @@ impl<A: Accept> Ingress<A> {
             handshakes: limits::InFlight::new(limits::MAX_HANDSHAKES),
             time: ingress.header_timeout,
         };
-        for sentence in advice(ingress, auth) {
+        if let Some(sentence) = advice(ingress, auth) {
             warn!("{sentence}");
         }
         let socket = listen(ingress.listen)?;
@@ -164,7 +165,7 @@ impl<A: Accept> Ingress<A> {
                     body: ingress.body_timeout,
                     idle: ingress.idle_timeout,
                 },
-                max_connections: ingress.max_connections,
+                max_connections: descriptors::room_for(ingress.max_connections),
             },
             local_addr,
         })
@@ -187,6 +188,16 @@ impl<A: Accept> Ingress<A> {
             never = expiry::remind_daily(expiries) => match never {},
         }
     }
+}
+
+/// Everything that is wrong with secrets, keys and certificates, for `concur-bridge check`. Binds nothing.
+pub fn check(ingress: &config::Ingress, auth: &config::Auth) -> Vec<LoadError> {
+    let mut reloader = Reloader::default();
+    let v1 = auth::Gate::new(&auth.v1, Dialect::V1, &mut reloader).err();
+    let ess = auth::Gate::new(&auth.ess, Dialect::Ess, &mut reloader).err();
+    let signatures = signature::Signatures::new(auth, &mut reloader).err();
+    let tls = ingress.tls.as_ref().and_then(|tls| tls::TlsOpening::new(tls, &mut reloader).err());
+    [v1, ess, signatures, tls].into_iter().flatten().collect()
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {

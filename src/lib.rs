@@ -19,6 +19,7 @@ pub mod journal;
 pub mod normalise;
 pub mod postback;
 pub mod publish;
+pub mod quarantine;
 pub mod record;
 pub mod reload;
 pub mod schema;

@@ -26,6 +26,7 @@ mod traceparent;
 mod v1;
 
 pub use malformed::{Malformed, Reason};
+pub use redact::masked;
 
 use crate::config::ObjectUriHosts;
 use crate::event::Event;

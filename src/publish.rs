@@ -31,6 +31,7 @@ mod message;
 mod model;
 mod positions;
 mod prepare;
+mod replay;
 mod start;
 pub mod status;
 mod stop;
@@ -45,7 +46,8 @@ use tokio::sync::oneshot;
 pub use backlog::{Backlog, BacklogError};
 pub use check::{Findings, check};
 pub use kafka::{OWNED_PROPERTIES, demo};
-pub use message::{CORRELATION_HEADER, POSITION_HEADER};
+pub use message::{CORRELATION_HEADER, POSITION_HEADER, REPLAY_HEADER};
+pub use replay::Replay;
 pub use status::{Degraded, Status};
 pub use stub::TOO_LARGE;
 

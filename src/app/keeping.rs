@@ -11,10 +11,13 @@ use crate::exit::Exit;
 use crate::journal::{self, Fatal, Journal};
 use crate::publish::direct::Direct;
 use crate::publish::{self, BacklogError, End, Publisher, Settings};
+use crate::normalise::Rules;
+use crate::quarantine::Quarantine;
 use crate::record::Position;
+use crate::seal::Sealer;
 
 /// The file beside the journal that tells commands where the admin port of the process is that holds it.
-pub const ADMIN_ADDRESS_FILE: &str = "admin.addr";
+pub(crate) const ADMIN_ADDRESS_FILE: &str = "admin.addr";
 
 /// Either of the two modes.
 pub(super) enum Keeping {
@@ -103,6 +106,11 @@ impl Keeping {
         }
     }
 
+    /// What can be done to quarantined requests, if they are kept here.
+    pub(super) fn quarantine(&self, rules: Rules, sealer: Sealer) -> Option<Quarantine> {
+        self.journal().map(|journal| Quarantine::new(journal.clone(), rules, sealer))
+    }
+
     /// Identity of this replica.
     pub(super) fn instance(&self) -> &str {
         match self {
@@ -182,7 +190,8 @@ impl Keeping {
 }
 
 /// The journal cannot go on: nobody may answer 2xx any more, and nothing may be written or closed.
-fn leave(fatal: &Fatal) {
+#[expect(clippy::disallowed_methods, reason = "the poisoned journal decides the exit code")]
+pub(crate) fn leave(fatal: &Fatal) {
     tracing::error!(code = fatal.exit_code(), "{fatal}");
     std::process::exit(fatal.exit_code().into());
 }

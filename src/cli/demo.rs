@@ -64,13 +64,23 @@ async fn demo(args: Args) -> Result<Exit, Box<dyn std::error::Error>> {
 
     let shutdown = Shutdown::new();
     shutdown.listen()?;
-    let app = App::start(&config, Mode::Serve, telemetry::init_metrics()?, shutdown.clone()).await?;
+    let app = App::start(
+        &config,
+        Mode::Serve,
+        telemetry::init_metrics()?,
+        shutdown.clone(),
+    )
+    .await?;
     let ingress = app.ingress().ok_or("the ingress is not bound")?;
     let admin = app.admin();
     let bridge = tokio::spawn(app.run());
-    print(&format_args!("bridge http://{ingress}/postback · console http://{admin}/ · Kafka {}\n", broker.bootstrap()));
+    print(&format_args!(
+        "bridge http://{ingress}/postback · console http://{admin}/ · Kafka {}\n",
+        broker.bootstrap()
+    ));
 
-    let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
+    let bar =
+        ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
     let seen = Arc::new(Seen::default());
     let consumer = broker.consumer()?;
     let reading = {
@@ -79,7 +89,9 @@ async fn demo(args: Args) -> Result<Exit, Box<dyn std::error::Error>> {
     };
     let observer = {
         let (bar, seen) = (bar.clone(), Arc::clone(&seen));
-        Arc::new(move |parcel: &Parcel, outcome: &Outcome| show_request(&bar, &seen, parcel, outcome))
+        Arc::new(move |parcel: &Parcel, outcome: &Outcome| {
+            show_request(&bar, &seen, parcel, outcome)
+        })
     };
     let simulator = Simulator {
         target: Some(Target::parse(&format!("http://{ingress}/postback"))?),
@@ -126,43 +138,78 @@ fn configuration(directory: &Path, brokers: &str) -> Result<Config, crate::confi
     let values = [
         ("INGRESS__LISTEN", "127.0.0.1:0".to_owned()),
         ("ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
-        ("JOURNAL__DIR", directory.join("journal").display().to_string()),
-        ("TOKENS__KEY_FILE", directory.join("keys/token.key").display().to_string()),
-        ("TOKENS__FINGERPRINT_KEY_FILE", directory.join("keys/fingerprint.key").display().to_string()),
+        (
+            "JOURNAL__DIR",
+            directory.join("journal").display().to_string(),
+        ),
+        (
+            "TOKENS__KEY_FILE",
+            directory.join("keys/token.key").display().to_string(),
+        ),
+        (
+            "TOKENS__FINGERPRINT_KEY_FILE",
+            directory.join("keys/fingerprint.key").display().to_string(),
+        ),
         ("KAFKA__BROKERS", brokers.to_owned()),
         // The broker inside the process has its topics already, and no API to make or describe any.
         ("KAFKA__CREATE_TOPICS", "false".to_owned()),
         // It is alone, which is worth no warning here.
         ("LOG__LEVEL", "error".to_owned()),
     ];
-    Config::parse("", values.into_iter().map(|(key, value)| (format!("CONCUR_BRIDGE_{key}"), value)))
+    Config::parse(
+        "",
+        values
+            .into_iter()
+            .map(|(key, value)| (format!("CONCUR_BRIDGE_{key}"), value)),
+    )
 }
 
 fn show_request(bar: &ProgressBar, seen: &Seen, parcel: &Parcel, outcome: &Outcome) {
     let answer = match &outcome.answer {
         Answer::Status(status, body) => {
-            let count = if *status == 200 { &seen.answered } else { &seen.refused };
+            let count = if *status == 200 {
+                &seen.answered
+            } else {
+                &seen.refused
+            };
             count.fetch_add(1, Ordering::Relaxed);
             format!("{status} {}", String::from_utf8_lossy(body).trim())
         }
         Answer::None(why) => format!("no answer: {why}"),
     };
     line(bar, &format!("→ POST {}", parcel.shown()));
-    line(bar, &format!("← {answer}  ({:.1} ms)", outcome.latency.as_secs_f64() * 1000.0));
+    line(
+        bar,
+        &format!(
+            "← {answer}  ({:.1} ms)",
+            outcome.latency.as_secs_f64() * 1000.0
+        ),
+    );
 }
 
 /// Shows what the consumer reads until the demo is over.
 fn read(consumer: &DemoConsumer, bar: &ProgressBar, seen: &Seen) {
     while !seen.over.load(Ordering::Relaxed) {
-        let Some(Consumed { topic, key, value }) = consumer.next(Duration::from_millis(100)) else { continue };
+        let Some(Consumed { topic, key, value }) = consumer.next(Duration::from_millis(100)) else {
+            continue;
+        };
         seen.consumed.fetch_add(1, Ordering::Relaxed);
-        line(bar, &format!("⇒ {topic}  key {}  {}", key.as_deref().unwrap_or("none"), shortened(&value)));
+        line(
+            bar,
+            &format!(
+                "⇒ {topic}  key {}  {}",
+                key.as_deref().unwrap_or("none"),
+                shortened(&value)
+            ),
+        );
     }
 }
 
 /// The event on one line, its sealed token cut short.
 fn shortened(event: &str) -> String {
-    let Ok(mut event) = serde_json::from_str::<Value>(event) else { return event.to_owned() };
+    let Ok(mut event) = serde_json::from_str::<Value>(event) else {
+        return event.to_owned();
+    };
     if let Some(Value::String(jwe)) = event.pointer_mut("/data/token/jwe") {
         jwe.truncate(12);
         jwe.push('…');
@@ -180,7 +227,11 @@ async fn keep_summary(bar: &ProgressBar, seen: &Seen) {
 
 /// A line above the summary; without a terminal, a line.
 fn line(bar: &ProgressBar, text: &str) {
-    if bar.is_hidden() { print(&text) } else { bar.println(text) }
+    if bar.is_hidden() {
+        print(&text)
+    } else {
+        bar.println(text)
+    }
 }
 
 impl Seen {
@@ -200,7 +251,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|rate| (0.01..=100_000.0).contains(rate)).ok_or_else(|| "expected a number above 0".to_owned())
+    text.parse()
+        .ok()
+        .filter(|rate| (0.01..=100_000.0).contains(rate))
+        .ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 /// A directory that goes when the demo does.
@@ -208,7 +262,8 @@ struct TemporaryDirectory(std::path::PathBuf);
 
 impl TemporaryDirectory {
     fn new() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("concur-bridge-demo-{}", uuid::Uuid::now_v7()));
+        let path =
+            std::env::temp_dir().join(format!("concur-bridge-demo-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir(&path)?;
         Ok(Self(path))
     }

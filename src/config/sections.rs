@@ -10,6 +10,7 @@ use super::{
     Kafka, Log, LogFormat, ObjectUriHosts, Properties, PublishToken, Shutdown, SignatureMode,
     Subscription, Tls, Tokens, Topics, UserIds,
 };
+use crate::ingress::check_exposed;
 use crate::publish::OWNED_PROPERTIES;
 
 /// Every section.
@@ -26,6 +27,10 @@ pub(super) const NAMES: [&str; 11] = [
     "log",
     "subscriptions",
 ];
+
+/// The name that Concur's client certificate has borne in all years: its authority is a public one, so "any certificate
+/// from it" would be anybody who has one.
+const CONCUR_CLIENT_NAME: &str = "webhook.api.concursolutions.com";
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -142,17 +147,17 @@ fn ingress(mut section: Section) -> Ingress {
 }
 
 fn tls(mut section: Section) -> Tls {
+    let client_ca = section.path("client_ca");
+    let client_names = section.list("client_names", "a list of names");
+    if client_ca.is_none() && client_names.is_some() {
+        section.fault("client_names", "means nothing without `client_ca`");
+    }
     let tls = Tls {
         certificate: required_path(&mut section, "certificate"),
         key: required_path(&mut section, "key"),
-        client_ca: section.path("client_ca"),
-        client_names: section
-            .list("client_names", "a list of names")
-            .unwrap_or_default(),
+        client_ca,
+        client_names: client_names.unwrap_or_else(|| vec![CONCUR_CLIENT_NAME.to_owned()]),
     };
-    if tls.client_ca.is_none() && !tls.client_names.is_empty() {
-        section.fault("client_names", "means nothing without `client_ca`");
-    }
     section.finish();
     tls
 }
@@ -499,35 +504,8 @@ fn rules(config: &Config, root: &Section) {
             "needs `auth.trusted_proxies`: nobody else's header is believed",
         );
     }
-    if !config.ingress.listen.ip().is_loopback() && !config.ingress.insecure_allow_unauthenticated {
-        let client_certificate = config
-            .ingress
-            .tls
-            .as_ref()
-            .is_some_and(|tls| tls.client_ca.is_some());
-        let guarded = |guard: &Guard| {
-            client_certificate
-                || guard.path_secret_file.is_some()
-                || guard.basic_file.is_some()
-                || !guard.allow_from.is_empty()
-        };
-        let advice = "name a method (path_secret_file, basic_file, allow_from, a client certificate), \
-                      listen on loopback, or set `ingress.insecure_allow_unauthenticated = true`";
-        if !guarded(&config.auth.v1) {
-            root.fault(
-                "auth",
-                format!(
-                    "`ingress.path` would be open to anybody on {}: {advice}",
-                    config.ingress.listen
-                ),
-            );
-        }
-        if !guarded(&config.auth.ess) && config.auth.signature != SignatureMode::Enforce {
-            root.fault(
-                "auth.ess",
-                format!("`ingress.ess_path` would be open to anybody on {}: {advice}, or `signature = \"enforce\"`", config.ingress.listen),
-            );
-        }
+    for exposed in check_exposed(&config.ingress, &config.auth) {
+        root.fault(exposed.section, exposed.to_string());
     }
 }
 

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Request, header};
 use hyper::body::Incoming;
@@ -73,6 +74,7 @@ impl<A: Accept> Caller<A> {
     /// Cancel safety: the future goes with its connection; a postback that was handed over may still become durable.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Hangup> {
         let began = Instant::now();
+        let received_at = now();
         if !self.pace.enter(Phase::Body) {
             return Err(Hangup(Ending::Evicted));
         }
@@ -108,7 +110,7 @@ impl<A: Accept> Caller<A> {
         let accepted = self
             .handler
             .acceptor
-            .accept(postback(dialect, parts, bytes))
+            .accept(postback(dialect, parts, bytes, received_at))
             .await;
         drop(admitted.ticket);
         match accepted {
@@ -181,14 +183,14 @@ impl<A: Accept> Caller<A> {
 }
 
 /// The postback of an admitted request. The path stays behind, since it may end in the secret.
-fn postback(dialect: Dialect, parts: Parts, body: bytes::Bytes) -> Postback {
+fn postback(dialect: Dialect, parts: Parts, body: Bytes, received_at: Timestamp) -> Postback {
     let query = parts.uri.query().unwrap_or_default().to_owned();
     Postback {
         dialect,
         query,
         headers: end_to_end(parts.headers),
         body,
-        received_at: now(),
+        received_at,
     }
 }
 

@@ -33,8 +33,9 @@ pub(super) const LINGER_TIME: Duration = Duration::from_secs(1);
 /// Bytes swallowed at most in that time.
 pub(super) const LINGER_BYTES: usize = 1024 * 1024;
 
-/// How long a connection without a request in progress is left open once the process stops.
-pub(super) const STOPPING_GRACE: Duration = Duration::from_millis(200);
+/// How long a connection may wait for its client once the process stops. Nothing was promised to it yet, and whoever
+/// is slow must not hold the exit until the drain deadline.
+pub(super) const STOPPING_GRACE: Duration = Duration::from_millis(500);
 
 /// Answers on one connection; the last one closes it. So no connection, and no TLS session with the certificate it
 /// began with, goes on for ever: at 300 requests a second this is an hour.

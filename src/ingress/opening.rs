@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Accept;
@@ -45,9 +45,10 @@ impl Opening {
         // Answers are small and whole: never wait for more to fill a packet.
         stream.set_nodelay(true).ok()?;
         let socket = stream.peer_addr().ok()?.ip();
+        let due = Instant::now() + self.time;
         let proxied = match &self.proxies {
             None => None,
-            Some(proxies) => match self.proxied(&mut stream, socket, proxies, &stop).await {
+            Some(proxies) => match self.proxied(&mut stream, socket, proxies, due, &stop).await {
                 Ok(proxied) => proxied,
                 Err(ending) => return Some(ending),
             },
@@ -68,7 +69,7 @@ impl Opening {
             let _counted = self.handshakes.enter();
             tokio::select! {
                 () = stop.cancelled() => return None,
-                opened = timeout(self.time, tls.accept(stream)) => match opened {
+                opened = timeout_at(due, tls.accept(stream)) => match opened {
                     Ok(Ok(opened)) => opened,
                     Ok(Err(_)) | Err(_) => return Some(Ending::Handshake),
                 },
@@ -84,12 +85,13 @@ impl Opening {
         stream: &mut TcpStream,
         socket: IpAddr,
         proxies: &[IpNet],
+        due: Instant,
         stop: &CancellationToken,
     ) -> Result<Option<IpAddr>, Ending> {
         if !network::contain(proxies, socket) {
             return Err(Ending::ProxyHeader);
         }
-        let header = timeout(self.time, proxy_protocol::read(stream));
+        let header = timeout_at(due, proxy_protocol::read(stream));
         tokio::select! {
             () = stop.cancelled() => Err(Ending::ProxyHeader),
             header = header => match header {

@@ -118,19 +118,20 @@ impl Pace {
     /// When the phase must have ended; `None` while the bridge owes an answer.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let word = self.word.load(Ordering::Relaxed);
-        let patience = match Phase::from_bits(word) {
-            Phase::Head if self.stopping.load(Ordering::Relaxed) => limits::STOPPING_GRACE,
-            Phase::Idle if self.stopping.load(Ordering::Relaxed) => limits::STOPPING_GRACE,
+        let mut patience = match Phase::from_bits(word) {
             Phase::Head => self.patience.head,
             Phase::Idle => self.patience.idle,
             Phase::Body => self.patience.body,
             Phase::Answer => return None,
             Phase::Evicted => Duration::ZERO,
         };
+        if self.stopping.load(Ordering::Relaxed) {
+            patience = patience.min(limits::STOPPING_GRACE);
+        }
         Some(self.origin + Duration::from_millis(word >> 4) + patience)
     }
 
-    /// The process stops: what is between two requests ends soon.
+    /// The process stops: what waits for its client ends soon.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }

@@ -171,4 +171,21 @@ mod tests {
             assert_eq!(parse(&input), Err(ProxyError::Malformed), "{input:x?}");
         }
     }
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_header_or_not_and_never_ask_for_too_much(
+            begins_well: bool,
+            bytes: Vec<u8>,
+        ) {
+            let input = if begins_well { [&SIGNATURE[..], &bytes].concat() } else { bytes };
+            match parse(&input) {
+                Ok(header) => proptest::prop_assert!(header.bytes <= input.len()),
+                Err(ProxyError::Incomplete(needed)) => {
+                    proptest::prop_assert!(needed > input.len());
+                    proptest::prop_assert!(needed <= PREFIX_BYTES + MAX_REST_BYTES);
+                }
+                Err(ProxyError::Malformed) => {}
+            }
+        }
+    }
 }

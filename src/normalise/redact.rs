@@ -32,9 +32,33 @@ pub(super) use decoded::hex_pair;
 
 use crate::event::Event;
 use crate::normalise::Rules;
+use crate::postback::Postback;
 
 /// What stands where a token was.
 const PLACEHOLDER: &str = "[token]";
+
+/// A whole request as text, without what may be its token. For requests that cannot be understood: every query parameter
+/// whose name speaks of a token counts, however it is written, and the credentials of every `Authorization` header.
+pub fn masked(postback: &Postback, wire: &[u8]) -> String {
+    let lenient = |text: &str| -> String {
+        let bytes: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let mut tokens = Vec::new();
+    for parameter in postback.query.split('&') {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if lenient(name).to_ascii_lowercase().contains("token") {
+            tokens.extend([value.to_owned(), lenient(value)]);
+        }
+    }
+    for value in postback.headers.get_all(http::header::AUTHORIZATION) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let (_, credentials) = value.trim().split_once(' ').unwrap_or(("", &value));
+        tokens.push(credentials.trim().to_owned());
+    }
+    let text = String::from_utf8_lossy(wire);
+    Secrets::new(tokens.iter().map(String::as_str)).cleaned(&text).into_owned()
+}
 
 /// Bytes from which on a token is replaced wherever it is found.
 const SHORTEST_ANYWHERE: usize = 8;

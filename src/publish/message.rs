@@ -20,9 +20,11 @@ use crate::record::{Placed, Position, Record};
 pub const POSITION_HEADER: &str = "concur-bridge-position";
 /// The header that carries Concur's correlation id of an ESS delivery.
 pub const CORRELATION_HEADER: &str = "concur-correlation-id";
+/// The header of what `journal replay` sent again; its value names the run.
+pub const REPLAY_HEADER: &str = "concur-bridge-replay";
 
 /// Headers of a message: each at most once, in a fixed order, absent ones `None`.
-type Headers<'a> = [(&'static str, Option<Cow<'a, str>>); 11];
+type Headers<'a> = [(&'static str, Option<Cow<'a, str>>); 12];
 
 /// Framing of a record batch of one record that no message is without: 61 bytes of batch header and at least 7 of the
 /// record's own lengths and deltas. A lower bound, so that nothing is refused that the broker would take.
@@ -170,6 +172,7 @@ impl Composer {
             ("ce_subject", None),
             ("ce_time", None),
             ("ce_dataschema", None),
+            (REPLAY_HEADER, None),
         ];
         let value = match self.mode {
             EventsMode::Structured => {
@@ -211,6 +214,13 @@ impl<'a> Message<'a> {
             subject: Subject::PositionRecord,
             headers: std::array::from_fn(|_| ("", None)),
         }
+    }
+
+    /// The same, said to be sent again by `run`.
+    pub(crate) fn replayed_by(mut self, run: &'a str) -> Self {
+        let replay = self.headers.last_mut();
+        replay.into_iter().for_each(|(_, value)| *value = Some(Cow::Borrowed(run)));
+        self
     }
 
     /// The headers that it has.

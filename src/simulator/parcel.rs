@@ -64,10 +64,22 @@ pub(super) type Content = Either<Full<Bytes>, Drip>;
 impl Parcel {
     /// The request target as it may be shown: the token cut short, in a world that is made up anyway.
     pub fn shown(&self) -> String {
-        let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
-        let (before, rest) = target.split_once("oauth_token_key=").unwrap_or((target, ""));
-        let after = rest.split_once('&').map(|(_, after)| format!("&{after}")).unwrap_or_default();
-        let token = if rest.is_empty() { "" } else { "oauth_token_key=…" };
+        let target = self
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let (before, rest) = target
+            .split_once("oauth_token_key=")
+            .unwrap_or((target, ""));
+        let after = rest
+            .split_once('&')
+            .map(|(_, after)| format!("&{after}"))
+            .unwrap_or_default();
+        let token = if rest.is_empty() {
+            ""
+        } else {
+            "oauth_token_key=…"
+        };
         format!("{before}{token}{after}")
     }
 

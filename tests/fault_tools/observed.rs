@@ -89,7 +89,11 @@ fn draft(form: Form) -> Draft {
 }
 
 fn inspect(draft: &Draft) -> Observed {
-    inspector().inspect(&Message {
+    inspector().inspect(&message(draft, draft.event.to_string().as_bytes()))
+}
+
+fn message<'a>(draft: &'a Draft, payload: &'a [u8]) -> Message<'a> {
+    Message {
         topic: "t",
         partition: 1,
         offset: 2,
@@ -99,8 +103,8 @@ fn inspect(draft: &Draft) -> Observed {
             .iter()
             .map(|(name, value)| (*name, value.as_bytes()))
             .collect(),
-        payload: draft.event.to_string().as_bytes(),
-    })
+        payload,
+    }
 }
 
 /// Applies `alter` to an itinerary's message and demands that it is found at fault.
@@ -187,4 +191,20 @@ fn what_is_no_json_is_caught_and_names_no_postback() {
     });
     assert!(!observed.faults.is_empty());
     assert_eq!(observed.tag, None);
+}
+
+#[test]
+fn a_glance_sees_what_order_and_number_need_and_judges_nothing() {
+    let mut draft = draft(Form::Itinerary);
+    draft.event["subject"] = json!("another trip");
+    let glance = Inspector::default().glance(&message(&draft, draft.event.to_string().as_bytes()));
+    let look = inspect(&draft);
+    assert_eq!(look.faults.len(), 1);
+    assert_eq!(
+        glance,
+        Observed {
+            faults: Vec::new(),
+            ..look
+        }
+    );
 }

@@ -27,7 +27,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     let outage = Duration::from_secs(if arena.long { 180 } else { 8 });
     let trial = Trial::begin(arena, arena.replica("8", "bridge-0")?)?;
     let mut load = Load::new(1, rng.next())
-        .at_rate(if arena.long { 2_000 } else { 1_000 })
+        .at_rate(if arena.long { 2_000 } else { 300 })
         .over(16);
     load.body_bytes = 550;
     let sender = load.start(&trial.target);

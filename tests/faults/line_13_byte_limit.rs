@@ -29,8 +29,6 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut replica = arena.replica("13", "bridge-0")?;
     replica.set_text("journal.max_size", "8MiB");
     let trial = Trial::begin(arena, replica)?;
-    arena.kafka()?.tell("stop 1")?;
-
     let mut load = Load::new(1, rng.next());
     load.body_bytes = 8_000;
     let sender = load.start(&trial.target);

@@ -10,7 +10,8 @@ use crate::arena::Arena;
 use crate::runner::{Line, anywhere};
 use crate::support::failure::{Doing, Outcome, ensure};
 use crate::support::oracle::Promises;
-use crate::support::sender::Load;
+use crate::support::sender::{Fate, Load, Sent};
+use crate::support::traffic::{self, Form, Key, Tag};
 use crate::support::wait;
 use crate::trial::{STOP_LIMIT, Trial};
 
@@ -29,15 +30,16 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut trial = Trial::begin(arena, arena.replica("16", "bridge-0")?)?;
     let sender = Load::new(1, rng.next()).at_rate(1_500).start(&trial.target);
 
+    let mut log = Vec::new();
     let mut under_load = Duration::ZERO;
     for _ in 0..cycles {
         wait::pause(rng.between(Duration::from_millis(100), Duration::from_millis(600)));
         under_load = under_load.max(stop(&mut trial, 0)?);
         trial.restart()?;
     }
-    let in_flight = answers_what_is_in_flight(&mut trial)?;
+    let in_flight = answers_what_is_in_flight(&mut trial, &mut log)?;
     trial.restart()?;
-    let second = a_second_signal_ends_at_once(&mut trial)?;
+    let second = a_second_signal_ends_at_once(&mut trial, &mut log)?;
     trial.restart()?;
 
     arena.kafka()?.tell("stop 1")?;
@@ -52,7 +54,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     let without_kafka = without_kafka.doing("with Kafka down")?;
     trial.restart()?;
 
-    let log = sender.finish()?;
+    log.extend(sender.finish()?);
     let verdict = trial.settle(&log, Promises::ALL)?;
     Ok(format!(
         "under load at most {} ms, with an open request {} ms after its end, second signal {} ms, with Kafka down {} ms; {verdict}",
@@ -76,32 +78,63 @@ fn stop(trial: &mut Trial, wanted: i32) -> Outcome<Duration> {
     Ok(start.elapsed())
 }
 
-/// A request whose body has not come in full.
-fn open_request(trial: &Trial) -> Outcome<TcpStream> {
-    let mut stream = TcpStream::connect(trial.bridge.ready()?.ingress)?;
-    stream.set_read_timeout(Some(Duration::from_secs(15)))?;
-    stream.write_all(
-        b"POST /postback?type=fop&oauth_token_key=open HTTP/1.1\r\nhost: bridge\r\ncontent-length: 1\r\n\r\n",
-    )?;
-    // The metrics tell when the request has begun; an older answer of this kind of load does as well as a newer one.
-    wait::pause(Duration::from_millis(100));
-    Ok(stream)
+/// A request of which the last byte has not come.
+struct OpenRequest {
+    stream: TcpStream,
+    tag: Tag,
+    last: u8,
 }
 
-/// Readiness goes first, the open request is answered, then the process ends with 0.
-fn answers_what_is_in_flight(trial: &mut Trial) -> Outcome<Duration> {
-    let mut stream = open_request(trial)?;
+impl OpenRequest {
+    fn begin(trial: &Trial, run: u32) -> Outcome<Self> {
+        let tag = Tag {
+            key: Key {
+                form: Form::Fop,
+                run,
+                worker: 0,
+                index: 0,
+            },
+            n: 1,
+        };
+        let mut bytes = traffic::request(tag, 0);
+        let last = bytes.pop().doing("an empty request")?;
+        let mut stream = TcpStream::connect(trial.bridge.ready()?.ingress)?;
+        stream.set_read_timeout(Some(Duration::from_secs(15)))?;
+        stream.write_all(&bytes)?;
+        // Nothing tells from outside that the head has been read; it takes microseconds.
+        wait::pause(Duration::from_millis(200));
+        Ok(Self { stream, tag, last })
+    }
+
+    fn unanswered(&self) -> Sent {
+        Sent {
+            tag: self.tag,
+            fate: Fate::Unanswered,
+            at: Duration::ZERO,
+            took: Duration::ZERO,
+        }
+    }
+}
+
+/// SIGTERM, and readiness that goes before the process does.
+fn ask_to_stop(trial: &Trial) -> Outcome {
     trial.bridge.process.signal(Signal::TERM)?;
     wait::until(
         Duration::from_secs(5),
         "/readyz to say 503 before the end",
         || Ok((trial.bridge.readyz()?.0 == 503).then_some(())),
-    )?;
-    stream.write_all(b" ")?;
+    )
+}
+
+/// The open request is answered, then the process ends with 0.
+fn answers_what_is_in_flight(trial: &mut Trial, log: &mut Vec<Sent>) -> Outcome<Duration> {
+    let mut request = OpenRequest::begin(trial, 2)?;
+    log.push(request.unanswered());
+    ask_to_stop(trial)?;
+    request.stream.write_all(&[request.last])?;
     let mut answer = [0; 12];
-    stream
-        .read_exact(&mut answer)
-        .doing("the request that was open at SIGTERM got no answer")?;
+    let read = request.stream.read_exact(&mut answer);
+    read.doing("the request that was open at SIGTERM got no answer")?;
     ensure(&answer == b"HTTP/1.1 200", || {
         format!(
             "the open request got {:?}",
@@ -120,12 +153,10 @@ fn answers_what_is_in_flight(trial: &mut Trial) -> Outcome<Duration> {
 }
 
 /// An open request keeps the process; the second SIGTERM ends it with 6.
-fn a_second_signal_ends_at_once(trial: &mut Trial) -> Outcome<Duration> {
-    let _stream = open_request(trial)?;
-    trial.bridge.process.signal(Signal::TERM)?;
-    wait::until(Duration::from_secs(5), "/readyz to say 503", || {
-        Ok((trial.bridge.readyz()?.0 == 503).then_some(()))
-    })?;
+fn a_second_signal_ends_at_once(trial: &mut Trial, log: &mut Vec<Sent>) -> Outcome<Duration> {
+    let request = OpenRequest::begin(trial, 3)?;
+    log.push(request.unanswered());
+    ask_to_stop(trial)?;
     let start = Instant::now();
     let code = trial
         .bridge

@@ -108,3 +108,15 @@ fn a_key_file_must_hold_keys_that_are_rsa_and_long_enough() {
         Keys::from_pem(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").is_err()
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn what_was_encoded_is_decoded_and_any_other_bytes_do_no_harm(
+        signature in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..1024),
+        junk: Vec<u8>,
+    ) {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(&signature);
+        proptest::prop_assert_eq!(decode_header(encoded.as_bytes()), Some(signature));
+        let _ = decode_header(&junk);
+    }
+}

@@ -46,13 +46,22 @@ impl DemoBroker {
     /// See [`DemoError`].
     pub fn start(topics: &Topics) -> Result<Self, DemoError> {
         let cluster = MockCluster::new(1)?;
-        let events = [&topics.itinerary, &topics.fop, &topics.profile, &topics.other, &topics.quarantine];
+        let events = [
+            &topics.itinerary,
+            &topics.fop,
+            &topics.profile,
+            &topics.other,
+            &topics.quarantine,
+        ];
         let events: Vec<String> = events.into_iter().cloned().collect();
         for topic in &events {
             cluster.create_topic(topic, PARTITIONS, 1)?;
         }
         cluster.create_topic(&topics.positions, 1, 1)?;
-        Ok(Self { cluster, topics: events })
+        Ok(Self {
+            cluster,
+            topics: events,
+        })
     }
 
     /// Where it listens.

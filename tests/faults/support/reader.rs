@@ -3,7 +3,7 @@
 //! [`Follower`] reads in a thread while the fault happens, to see what a consumer sees. [`read_all`] reads everything
 //! once more afterwards, from the beginning to the end of every partition; what it returns is what is judged.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -52,26 +52,6 @@ impl Source {
             .create()?)
     }
 
-    fn observe(&self, message: &BorrowedMessage<'_>) -> Observed {
-        let headers: HashMap<&str, &[u8]> = message
-            .headers()
-            .map(|headers| {
-                headers
-                    .iter()
-                    .map(|h| (h.key, h.value.unwrap_or_default()))
-                    .collect()
-            })
-            .unwrap_or_default();
-        self.inspector.inspect(&Message {
-            topic: message.topic(),
-            partition: message.partition(),
-            offset: message.offset(),
-            key: message.key(),
-            headers,
-            payload: message.payload().unwrap_or_default(),
-        })
-    }
-
     /// Assigns every partition that exists and is not in `assigned`, from its beginning.
     fn assign_new(
         &self,
@@ -101,6 +81,23 @@ impl Source {
     }
 }
 
+fn plain<'a>(message: &'a BorrowedMessage<'_>) -> Message<'a> {
+    let headers = message.headers().map(|headers| {
+        headers
+            .iter()
+            .map(|header| (header.key, header.value.unwrap_or_default()))
+            .collect()
+    });
+    Message {
+        topic: message.topic(),
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key(),
+        headers: headers.unwrap_or_default(),
+        payload: message.payload().unwrap_or_default(),
+    }
+}
+
 /// Reads everything, from the beginning to the end of every partition. The end is that of the moment it is reached: the
 /// bridge is to be stopped before.
 pub fn read_all(source: &Source) -> Outcome<Vec<Observed>> {
@@ -119,7 +116,7 @@ pub fn read_all(source: &Source) -> Outcome<Vec<Observed>> {
     while ended.len() < assigned.len() {
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
-                read.push(source.observe(&message));
+                read.push(source.inspector.inspect(&plain(&message)));
                 progress = Instant::now();
             }
             Some(Err(KafkaError::PartitionEOF(_))) => {
@@ -232,7 +229,7 @@ fn follow(source: &Source, shared: &Shared) -> Outcome {
         }
         // Errors are brokers that are down: that is the fault, not the reader's end.
         if let Some(Ok(message)) = consumer.poll(Duration::from_millis(20)) {
-            let event = source.observe(&message);
+            let event = source.inspector.glance(&plain(&message));
             if let Some(tag) = event.tag {
                 shared
                     .tags

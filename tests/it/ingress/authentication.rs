@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use concur_bridge::config::Guard;
 use concur_bridge::ingress::check_exposed;
-use concur_bridge::reload::Reloader;
 
-use super::bench::{Bench, Setup, auth_config, ingress_config, replace_file, request};
+use super::bench::{Bench, Setup, replace_file, request};
 
 fn file(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
@@ -205,23 +204,12 @@ async fn credentials_are_checked_before_the_body_arrives() {
     assert_eq!(client.answer().await.unwrap().status, 401);
 }
 
-#[test]
-fn a_secret_file_that_cannot_serve_is_a_clear_error() {
+#[tokio::test]
+async fn a_secret_file_that_cannot_serve_is_a_clear_error() {
     let dir = tempfile::tempdir().unwrap();
-    let mut auth = auth_config();
-    auth.ess.basic_file = Some(file(dir.path(), "users", "no colon here: but there\nnone"));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let _inside = runtime.enter();
-    let bound = concur_bridge::ingress::Ingress::bind(
-        &ingress_config(),
-        &auth,
-        concur_bridge::accept::Acceptor,
-        &mut Reloader::default(),
-    );
-    let error = bound.err().unwrap().to_string();
+    let mut setup = Setup::default();
+    setup.auth.ess.basic_file = Some(file(dir.path(), "users", "no colon here: but there\nnone"));
+    let error = setup.bind().err().unwrap().to_string();
     assert!(error.contains("users"), "{error}");
     assert!(!error.contains("colon here"), "{error}");
 }
@@ -229,15 +217,9 @@ fn a_secret_file_that_cannot_serve_is_a_clear_error() {
 #[tokio::test]
 async fn a_port_in_use_is_a_clear_error() {
     let bench = Bench::start();
-    let mut ingress = ingress_config();
-    ingress.listen = bench.address;
-    let bound = concur_bridge::ingress::Ingress::bind(
-        &ingress,
-        &auth_config(),
-        concur_bridge::accept::Acceptor,
-        &mut Reloader::default(),
-    );
-    let error = bound.err().unwrap().to_string();
+    let mut setup = Setup::default();
+    setup.ingress.listen = bench.address;
+    let error = setup.bind().err().unwrap().to_string();
     assert!(
         error.contains("in use") && error.contains(&bench.address.to_string()),
         "{error}"

@@ -9,7 +9,7 @@ use concur_bridge::accept::{Accepted, Refusal};
 use concur_bridge::config::{
     AcknowledgeAfter, Auth, Guard, Ingress as IngressConfig, SignatureMode,
 };
-use concur_bridge::ingress::{Accept, Drained, Ingress};
+use concur_bridge::ingress::{Accept, BindError, Drained, Ingress};
 use concur_bridge::postback::Postback;
 use concur_bridge::reload::Reloader;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -82,6 +82,11 @@ impl Setup {
     }
 
     pub(super) fn start(self) -> Bench {
+        self.bind().unwrap()
+    }
+
+    /// Starts, or says why not.
+    pub(super) fn bind(self) -> Result<Bench, BindError> {
         let seen = Arc::default();
         let open = Arc::new(Semaphore::new(if self.held {
             0
@@ -94,18 +99,18 @@ impl Setup {
             open: Arc::clone(&open),
         };
         let mut reloader = Reloader::default();
-        let ingress = Ingress::bind(&self.ingress, &self.auth, acceptor, &mut reloader).unwrap();
+        let ingress = Ingress::bind(&self.ingress, &self.auth, acceptor, &mut reloader)?;
         let address = ingress.local_addr();
         let stop = CancellationToken::new();
         let served = tokio::spawn(ingress.serve(stop.clone(), self.drain_deadline));
-        Bench {
+        Ok(Bench {
             address,
             seen,
             open,
             reloader,
             stop,
             served,
-        }
+        })
     }
 }
 
@@ -265,7 +270,7 @@ pub(super) fn request(path: &str, headers: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-pub(super) fn ingress_config() -> IngressConfig {
+fn ingress_config() -> IngressConfig {
     IngressConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         path: "/postback".into(),
@@ -284,7 +289,7 @@ pub(super) fn ingress_config() -> IngressConfig {
     }
 }
 
-pub(super) fn auth_config() -> Auth {
+fn auth_config() -> Auth {
     Auth {
         v1: Guard::default(),
         ess: Guard::default(),

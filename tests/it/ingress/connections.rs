@@ -136,8 +136,10 @@ async fn at_the_cap_a_newcomer_takes_the_place_of_the_slowest_unproven_client() 
 
 #[tokio::test]
 async fn at_the_cap_nobody_who_is_owed_an_answer_goes_and_the_newcomer_waits() {
-    let mut setup = Setup::default();
-    setup.held = true;
+    let mut setup = Setup {
+        held: true,
+        ..Setup::default()
+    };
     setup.ingress.max_connections = 2;
     let bench = setup.start();
     let mut owed = [bench.connect().await, bench.connect().await];
@@ -188,11 +190,15 @@ async fn stopping_closes_idle_connections_and_finishes_the_answers_in_progress()
     assert_eq!(idle.ask(postback("/unknown")).await.unwrap().status, 404);
     let mut half = bench.connect().await;
     half.send("POST /post").await;
+    let mut slow = bench.connect().await;
+    slow.send("POST /postback HTTP/1.1\r\nhost: b\r\ncontent-length: 9\r\n\r\n1")
+        .await;
     let mut owed = bench.connect().await;
     owed.send(postback("/postback")).await;
     until(|| bench.seen().len() == 1).await;
 
     bench.stop();
+    assert!(slow.is_closed().await);
     assert!(idle.is_closed().await);
     assert!(half.is_closed().await);
     until(|| std::net::TcpStream::connect(bench.address).is_err()).await;
@@ -206,9 +212,11 @@ async fn stopping_closes_idle_connections_and_finishes_the_answers_in_progress()
 
 #[tokio::test]
 async fn an_answer_that_is_still_open_at_the_drain_deadline_is_reported() {
-    let mut setup = Setup::default();
-    setup.held = true;
-    setup.drain_deadline = SHORT;
+    let setup = Setup {
+        held: true,
+        drain_deadline: SHORT,
+        ..Setup::default()
+    };
     let bench = setup.start();
     let mut owed = bench.connect().await;
     owed.send(postback("/postback")).await;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::bench::{Bench, Setup, postback, request};
+use super::bench::{Bench, Setup, postback, request, until};
 
 const HOSTILE: &str = "\u{1b}[31mc4n4ry";
 
@@ -49,6 +49,26 @@ async fn requests_are_counted_by_path_and_status_and_refusals_by_reason() {
     // A histogram shows its series with its first value; no request adds one.
     let grown = series() - before;
     assert!(grown <= 20, "{grown} new series");
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_client() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let rendered = recorder.handle();
+    let bench = metrics::with_local_recorder(&recorder, Bench::start);
+    let open = |count: usize| {
+        let line = format!("concur_bridge_ingress_connections {count}\n");
+        rendered.render().contains(&line)
+    };
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = bench.connect().await;
+        client.ask(postback("/postback")).await.unwrap();
+        clients.push(client);
+    }
+    until(|| open(5)).await;
+    clients.truncate(2);
+    until(|| open(2)).await;
 }
 
 #[derive(Clone, Default)]
