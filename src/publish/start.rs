@@ -63,13 +63,13 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         if self.transactional() {
             failpoint!("publish.start.before_init");
             self.init_transactions(producer)?;
-            failpoint!("publish.start.after_init");
+            failpoint!("publish.after_init");
             let newest = self.newest_position()?;
             self.leave_to_twin(newest.as_ref())?;
             self.adopt(newest)?;
             failpoint!("publish.start.before_first_position");
             self.commit_position(producer, self.confirmed)?;
-            failpoint!("publish.start.after_first_position");
+            failpoint!("publish.after_first_position");
         }
         if self.backlog.wait_beyond(self.confirmed, Duration::ZERO) <= self.confirmed {
             self.status.publishing_works();
