@@ -17,8 +17,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::keeping::{ADMIN_ADDRESS_FILE, leave};
 use self::keeping::Keeping;
+pub(crate) use self::keeping::{ADMIN_ADDRESS_FILE, leave};
 use crate::accept::Acceptor;
 use crate::config::{AcknowledgeAfter, Config};
 use crate::console::{AdminTokens, Console, Guard};

@@ -196,7 +196,10 @@ pub fn check(ingress: &config::Ingress, auth: &config::Auth) -> Vec<LoadError> {
     let v1 = auth::Gate::new(&auth.v1, Dialect::V1, &mut reloader).err();
     let ess = auth::Gate::new(&auth.ess, Dialect::Ess, &mut reloader).err();
     let signatures = signature::Signatures::new(auth, &mut reloader).err();
-    let tls = ingress.tls.as_ref().and_then(|tls| tls::TlsOpening::new(tls, &mut reloader).err());
+    let tls = ingress
+        .tls
+        .as_ref()
+        .and_then(|tls| tls::TlsOpening::new(tls, &mut reloader).err());
     [v1, ess, signatures, tls].into_iter().flatten().collect()
 }
 

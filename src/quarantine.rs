@@ -44,7 +44,11 @@ impl Listed {
             position: entry.position.0,
             // A record that Kafka refused is kept as it is, without facts of its own.
             reason: facts.map_or("too_large", |facts| &facts.reason).to_owned(),
-            detail: facts.map_or("Kafka refused this record for its size", |facts| &facts.detail).to_owned(),
+            detail: facts
+                .map_or("Kafka refused this record for its size", |facts| {
+                    &facts.detail
+                })
+                .to_owned(),
             received_at: rfc3339_ms(entry.record.received_at),
             size: facts.map_or(entry.record.content.len() as u64, |facts| facts.size),
         }
@@ -58,7 +62,9 @@ pub enum QuarantineError {
     #[error("nothing is quarantined under this id")]
     Unknown,
     /// It is a record that Kafka refused, not a request.
-    #[error("this is a record that Kafka refused for its size: raise the topic's max.message.bytes and use `journal replay`")]
+    #[error(
+        "this is a record that Kafka refused for its size: raise the topic's max.message.bytes and use `journal replay`"
+    )]
     NotARequest,
     /// It cannot be opened.
     #[error("it cannot be opened: {0}")]
@@ -88,7 +94,11 @@ pub struct Quarantine {
 impl Quarantine {
     /// On an open journal.
     pub fn new(journal: Journal, rules: Rules, sealer: Sealer) -> Self {
-        Self { journal, rules, sealer }
+        Self {
+            journal,
+            rules,
+            sealer,
+        }
     }
 
     /// Sends a request through again. The id of its event.
@@ -102,7 +112,11 @@ impl Quarantine {
         let record = self.sealer.seal(event)?.to_record(&id)?;
         match self.journal.requeue(entry.position, record).await? {
             Some(_) => {
-                tracing::info!(quarantine_id = entry.record.id, event_id = id, "a quarantined request was requeued");
+                tracing::info!(
+                    quarantine_id = entry.record.id,
+                    event_id = id,
+                    "a quarantined request was requeued"
+                );
                 Ok(id)
             }
             None => Err(QuarantineError::Unknown),
@@ -117,7 +131,10 @@ impl Quarantine {
         if !self.journal.discard(entry.position).await? {
             return Err(QuarantineError::Unknown);
         }
-        tracing::info!(quarantine_id = entry.record.id, "a quarantined request was discarded");
+        tracing::info!(
+            quarantine_id = entry.record.id,
+            "a quarantined request was discarded"
+        );
         Ok(())
     }
 }
@@ -135,7 +152,11 @@ pub fn find(inspector: &Inspector, id: &str) -> Result<QuarantineEntry, Quaranti
 /// # Errors
 /// The journal cannot be read.
 pub fn list(inspector: &Inspector, after: Position, limit: usize) -> Result<Vec<Listed>, Fatal> {
-    Ok(inspector.quarantine(after, limit)?.iter().map(Listed::of).collect())
+    Ok(inspector
+        .quarantine(after, limit)?
+        .iter()
+        .map(Listed::of)
+        .collect())
 }
 
 /// The postback that a quarantined request was.
@@ -143,8 +164,12 @@ pub fn list(inspector: &Inspector, after: Position, limit: usize) -> Result<Vec<
 /// # Errors
 /// It is none, or its key is gone.
 pub fn open(entry: &QuarantineEntry, vault: &Vault) -> Result<Postback, QuarantineError> {
-    let document: Value = serde_json::from_slice(&entry.record.content).map_err(|_| QuarantineError::NotARequest)?;
-    let sealed = document.pointer("/data/sealedRequest").and_then(Value::as_str).ok_or(QuarantineError::NotARequest)?;
+    let document: Value =
+        serde_json::from_slice(&entry.record.content).map_err(|_| QuarantineError::NotARequest)?;
+    let sealed = document
+        .pointer("/data/sealedRequest")
+        .and_then(Value::as_str)
+        .ok_or(QuarantineError::NotARequest)?;
     let wire: Zeroizing<Vec<u8>> = vault.open_jwe(sealed)?;
     Postback::from_wire(&wire, entry.record.received_at).map_err(|_| QuarantineError::NotARequest)
 }
@@ -153,12 +178,19 @@ pub fn open(entry: &QuarantineEntry, vault: &Vault) -> Result<Postback, Quaranti
 /// escaped, so that nothing in it can act on a terminal.
 pub fn shown(postback: &Postback, reveal: bool) -> String {
     let wire = Zeroizing::new(postback.to_wire());
-    let text = if reveal { Zeroizing::new(String::from_utf8_lossy(&wire).into_owned()) } else { Zeroizing::new(normalise::masked(postback, &wire)) };
+    let text = if reveal {
+        Zeroizing::new(String::from_utf8_lossy(&wire).into_owned())
+    } else {
+        Zeroizing::new(normalise::masked(postback, &wire))
+    };
     text.chars()
         .flat_map(|character| {
             let plain = !character.is_control() || matches!(character, '\n' | '\t');
             let escaped = (!plain && character != '\r').then(|| character.escape_default());
-            plain.then_some(character).into_iter().chain(escaped.into_iter().flatten())
+            plain
+                .then_some(character)
+                .into_iter()
+                .chain(escaped.into_iter().flatten())
         })
         .collect()
 }

@@ -9,9 +9,9 @@ use crate::accept::Keeper;
 use crate::config::{AcknowledgeAfter, Config};
 use crate::exit::Exit;
 use crate::journal::{self, Fatal, Journal};
+use crate::normalise::Rules;
 use crate::publish::direct::Direct;
 use crate::publish::{self, BacklogError, End, Publisher, Settings};
-use crate::normalise::Rules;
 use crate::quarantine::Quarantine;
 use crate::record::Position;
 use crate::seal::Sealer;
@@ -108,7 +108,8 @@ impl Keeping {
 
     /// What can be done to quarantined requests, if they are kept here.
     pub(super) fn quarantine(&self, rules: Rules, sealer: Sealer) -> Option<Quarantine> {
-        self.journal().map(|journal| Quarantine::new(journal.clone(), rules, sealer))
+        self.journal()
+            .map(|journal| Quarantine::new(journal.clone(), rules, sealer))
     }
 
     /// Identity of this replica.
@@ -190,7 +191,10 @@ impl Keeping {
 }
 
 /// The journal cannot go on: nobody may answer 2xx any more, and nothing may be written or closed.
-#[expect(clippy::disallowed_methods, reason = "the poisoned journal decides the exit code")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the poisoned journal decides the exit code"
+)]
 pub(crate) fn leave(fatal: &Fatal) {
     tracing::error!(code = fatal.exit_code(), "{fatal}");
     std::process::exit(fatal.exit_code().into());

@@ -33,11 +33,19 @@ pub(super) fn run(args: Args) -> Exit {
     };
     let stateless = config.ingress.acknowledge_after == AcknowledgeAfter::Kafka;
     let mut findings = Findings::default();
-    let instance = if stateless { None } else { journal(&config, &mut findings) };
+    let instance = if stateless {
+        None
+    } else {
+        journal(&config, &mut findings)
+    };
     keys(&config, stateless, &mut findings);
     files(&config, &mut findings);
     let settings = Settings {
-        instance: config.instance.clone().or(instance).unwrap_or_else(host_name),
+        instance: config
+            .instance
+            .clone()
+            .or(instance)
+            .unwrap_or_else(host_name),
         kafka: config.kafka.clone(),
         topics: config.topics.clone(),
         mode: config.events.mode,
@@ -62,18 +70,30 @@ fn journal(config: &Config, findings: &mut Findings) -> Option<String> {
         }
     }
     if !dir.join("journal.db").exists() {
-        let parent = dir.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(std::path::Path::new("."));
+        let parent = dir
+            .ancestors()
+            .find(|ancestor| ancestor.is_dir())
+            .unwrap_or(std::path::Path::new("."));
         if rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_err() {
-            findings.faults.push(format!("journal.dir {}: {} cannot be written", dir.display(), parent.display()));
+            findings.faults.push(format!(
+                "journal.dir {}: {} cannot be written",
+                dir.display(),
+                parent.display()
+            ));
         } else {
-            findings.notes.push(format!("the journal will be made in {}", dir.display()));
+            findings
+                .notes
+                .push(format!("the journal will be made in {}", dir.display()));
         }
         return None;
     }
-    match Inspector::open(dir).and_then(|inspector| inspector.summary().map_err(OpenError::Failed)) {
+    match Inspector::open(dir).and_then(|inspector| inspector.summary().map_err(OpenError::Failed))
+    {
         Ok(summary) => {
             if summary.served {
-                findings.notes.push("a process holds the journal: a second one would end with exit 5".to_owned());
+                findings.notes.push(
+                    "a process holds the journal: a second one would end with exit 5".to_owned(),
+                );
             }
             if summary.disk_free_bytes < config.journal.min_free_bytes {
                 findings.faults.push(format!(
@@ -84,7 +104,10 @@ fn journal(config: &Config, findings: &mut Findings) -> Option<String> {
             if let Some(configured) = &config.instance
                 && *configured != summary.instance
             {
-                findings.faults.push(format!("instance is \"{configured}\", but the journal belongs to \"{}\"", summary.instance));
+                findings.faults.push(format!(
+                    "instance is \"{configured}\", but the journal belongs to \"{}\"",
+                    summary.instance
+                ));
             }
             Some(summary.instance)
         }
@@ -98,7 +121,11 @@ fn journal(config: &Config, findings: &mut Findings) -> Option<String> {
 fn keys(config: &Config, stateless: bool, findings: &mut Findings) {
     let files = [&config.tokens.key_file, &config.tokens.fingerprint_key_file];
     if !stateless && files.iter().all(|file| !file.exists()) {
-        findings.notes.push(format!("{} and {} will be made", files[0].display(), files[1].display()));
+        findings.notes.push(format!(
+            "{} and {} will be made",
+            files[0].display(),
+            files[1].display()
+        ));
     } else if let Err(error) = Vault::open(&config.tokens, false) {
         findings.faults.push(error.to_string());
     }
@@ -106,20 +133,32 @@ fn keys(config: &Config, stateless: bool, findings: &mut Findings) {
 
 /// Secrets, keys and certificates of the ingress, and whether its ports are free.
 fn files(config: &Config, findings: &mut Findings) {
-    findings.faults.extend(ingress::check(&config.ingress, &config.auth).iter().map(ToString::to_string));
+    findings.faults.extend(
+        ingress::check(&config.ingress, &config.auth)
+            .iter()
+            .map(ToString::to_string),
+    );
     for address in [config.ingress.listen, config.admin.listen] {
         match TcpListener::bind(address) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                findings.notes.push(format!("{address} is in use, by a running bridge perhaps"));
+                findings
+                    .notes
+                    .push(format!("{address} is in use, by a running bridge perhaps"));
             }
-            Err(error) => findings.faults.push(format!("cannot listen on {address}: {error}")),
+            Err(error) => findings
+                .faults
+                .push(format!("cannot listen on {address}: {error}")),
         }
     }
 }
 
 fn report(findings: &Findings, json: bool) -> Exit {
-    let exit = if findings.faults.is_empty() { Exit::Success } else { Exit::Usage };
+    let exit = if findings.faults.is_empty() {
+        Exit::Success
+    } else {
+        Exit::Usage
+    };
     if json {
         print_json(&json!({
             "ok": findings.faults.is_empty(),
@@ -130,9 +169,18 @@ fn report(findings: &Findings, json: bool) -> Exit {
         }));
         return exit;
     }
-    findings.faults.iter().for_each(|fault| complain(&format_args!("fault: {fault}")));
-    findings.warnings.iter().for_each(|warning| print(&format_args!("warning: {warning}")));
-    findings.notes.iter().for_each(|note| print(&format_args!("note: {note}")));
+    findings
+        .faults
+        .iter()
+        .for_each(|fault| complain(&format_args!("fault: {fault}")));
+    findings
+        .warnings
+        .iter()
+        .for_each(|warning| print(&format_args!("warning: {warning}")));
+    findings
+        .notes
+        .iter()
+        .for_each(|note| print(&format_args!("note: {note}")));
     if findings.faults.is_empty() {
         print(&"ok");
     }

@@ -105,14 +105,24 @@ pub(super) struct Filter {
 struct Kinds(Vec<EventType>);
 
 fn kinds(name: &str) -> Result<Kinds, String> {
-    let kinds: Vec<_> =
-        EventType::ALL.into_iter().filter(|kind| kind.as_str() == name || kind.stream().name() == name).collect();
-    if kinds.is_empty() { Err("no such type or stream".to_owned()) } else { Ok(Kinds(kinds)) }
+    let kinds: Vec<_> = EventType::ALL
+        .into_iter()
+        .filter(|kind| kind.as_str() == name || kind.stream().name() == name)
+        .collect();
+    if kinds.is_empty() {
+        Err("no such type or stream".to_owned())
+    } else {
+        Ok(Kinds(kinds))
+    }
 }
 
 impl Filter {
     /// Gives every record that passes to `each`, in order, until it says stop. How many there were.
-    fn walk(&self, inspector: &Inspector, mut each: impl FnMut(&Placed) -> Result<(), Exit>) -> Result<u64, Exit> {
+    fn walk(
+        &self,
+        inspector: &Inspector,
+        mut each: impl FnMut(&Placed) -> Result<(), Exit>,
+    ) -> Result<u64, Exit> {
         let (from, to) = match self.position {
             Some(position) => (position, position),
             None => (self.from, self.to.unwrap_or(u64::MAX)),
@@ -120,8 +130,12 @@ impl Filter {
         let mut after = Position(from.saturating_sub(1));
         let mut count = 0;
         loop {
-            let batch = inspector.read(after, BATCH, BATCH_BYTES).map_err(|fatal| fail(&fatal))?;
-            let Some(last) = batch.last() else { return Ok(count) };
+            let batch = inspector
+                .read(after, BATCH, BATCH_BYTES)
+                .map_err(|fatal| fail(&fatal))?;
+            let Some(last) = batch.last() else {
+                return Ok(count);
+            };
             after = last.position;
             for placed in &batch {
                 if placed.position.0 > to || self.limit.is_some_and(|limit| count >= limit) {
@@ -139,18 +153,33 @@ impl Filter {
         let record = &placed.record;
         self.since.is_none_or(|since| record.received_at >= since)
             && self.until.is_none_or(|until| record.received_at < until)
-            && self.kinds.as_ref().is_none_or(|kinds| kinds.0.contains(&record.kind))
-            && self.key.as_ref().is_none_or(|key| record.key.as_ref() == Some(key))
+            && self
+                .kinds
+                .as_ref()
+                .is_none_or(|kinds| kinds.0.contains(&record.kind))
+            && self
+                .key
+                .as_ref()
+                .is_none_or(|key| record.key.as_ref() == Some(key))
     }
 }
 
 pub(super) fn run(command: Command) -> Exit {
     let result = match command {
-        Command::Status(look) => look.open().and_then(|(_, inspector)| status(&look, &inspector)),
+        Command::Status(look) => look
+            .open()
+            .and_then(|(_, inspector)| status(&look, &inspector)),
         Command::List(select) => list(&select),
-        Command::Show { look, position } => look.open().and_then(|(_, inspector)| show(&inspector, position)),
-        Command::Verify(look) => look.open().and_then(|(_, inspector)| verify(&look, &inspector)),
-        Command::Repair { look, apply } => look.config.load().and_then(|config| mend(&look, &config, apply)),
+        Command::Show { look, position } => look
+            .open()
+            .and_then(|(_, inspector)| show(&inspector, position)),
+        Command::Verify(look) => look
+            .open()
+            .and_then(|(_, inspector)| verify(&look, &inspector)),
+        Command::Repair { look, apply } => look
+            .config
+            .load()
+            .and_then(|config| mend(&look, &config, apply)),
         Command::Export(select) => export(&select),
         Command::Replay(args) => replay::run(&args),
     };
@@ -176,7 +205,17 @@ fn fail(fatal: &Fatal) -> Exit {
 
 fn status(look: &Look, inspector: &Inspector) -> Result<Exit, Exit> {
     let summary = inspector.summary().map_err(|fatal| fail(&fatal))?;
-    let Summary { instance, uuid, transactional_prefix, cluster_id, generation, first, last, published, .. } = &summary;
+    let Summary {
+        instance,
+        uuid,
+        transactional_prefix,
+        cluster_id,
+        generation,
+        first,
+        last,
+        published,
+        ..
+    } = &summary;
     let oldest = summary.oldest_unpublished.map(rfc3339_ms);
     let backlog = last.0.saturating_sub(published.0);
     if look.json {
@@ -202,14 +241,48 @@ fn status(look: &Look, inspector: &Inspector) -> Result<Exit, Exit> {
     for (name, value) in [
         ("instance", instance.clone()),
         ("journal", uuid.to_string()),
-        ("transactional id", format!("{transactional_prefix}.{instance}")),
-        ("kafka cluster", cluster_id.clone().unwrap_or_else(|| "none yet".to_owned())),
-        ("opened", format!("{generation} times, {}", if summary.served { "held by a process now" } else { "not held now" })),
+        (
+            "transactional id",
+            format!("{transactional_prefix}.{instance}"),
+        ),
+        (
+            "kafka cluster",
+            cluster_id.clone().unwrap_or_else(|| "none yet".to_owned()),
+        ),
+        (
+            "opened",
+            format!(
+                "{generation} times, {}",
+                if summary.served {
+                    "held by a process now"
+                } else {
+                    "not held now"
+                }
+            ),
+        ),
         ("records", format!("{first} to {last}")),
-        ("published", format!("up to {published}, as far as the journal has noted")),
-        ("backlog", format!("{backlog} records, {} bytes{}", summary.backlog_bytes, oldest.map(|time| format!(", oldest received {time}")).unwrap_or_default())),
+        (
+            "published",
+            format!("up to {published}, as far as the journal has noted"),
+        ),
+        (
+            "backlog",
+            format!(
+                "{backlog} records, {} bytes{}",
+                summary.backlog_bytes,
+                oldest
+                    .map(|time| format!(", oldest received {time}"))
+                    .unwrap_or_default()
+            ),
+        ),
         ("quarantine", format!("{} bytes", summary.quarantine_bytes)),
-        ("files", format!("{} bytes, {} free on the disk", summary.file_bytes, summary.disk_free_bytes)),
+        (
+            "files",
+            format!(
+                "{} bytes, {} free on the disk",
+                summary.file_bytes, summary.disk_free_bytes
+            ),
+        ),
     ] {
         print(&format_args!("{name:<17} {value}"));
     }
@@ -235,7 +308,14 @@ fn list(select: &Select) -> Result<Exit, Exit> {
         } else {
             let record = &placed.record;
             let key = record.key.as_deref().unwrap_or("-");
-            print(&format_args!("{:>10}  {}  {:<31}  {}  {}", placed.position.0, rfc3339_ms(record.received_at), record.kind.as_str(), record.id, key.escape_debug()));
+            print(&format_args!(
+                "{:>10}  {}  {:<31}  {}  {}",
+                placed.position.0,
+                rfc3339_ms(record.received_at),
+                record.kind.as_str(),
+                record.id,
+                key.escape_debug()
+            ));
         }
         Ok(())
     })?;
@@ -254,13 +334,24 @@ fn whole(placed: &Placed) -> Value {
 }
 
 fn show(inspector: &Inspector, position: u64) -> Result<Exit, Exit> {
-    let filter = Filter { from: 1, to: None, position: Some(position), since: None, until: None, kinds: None, key: None, limit: None };
+    let filter = Filter {
+        from: 1,
+        to: None,
+        position: Some(position),
+        since: None,
+        until: None,
+        kinds: None,
+        key: None,
+        limit: None,
+    };
     let count = filter.walk(inspector, |placed| {
         print(&format_args!("{:#}", whole(placed)));
         Ok(())
     })?;
     if count == 0 {
-        complain(&format_args!("the journal does not hold position {position}"));
+        complain(&format_args!(
+            "the journal does not hold position {position}"
+        ));
         return Err(Exit::Failure);
     }
     Ok(Exit::Success)
@@ -296,10 +387,18 @@ fn verify(look: &Look, inspector: &Inspector) -> Result<Exit, Exit> {
             verified.first,
             verified.last,
             verified.damages,
-            if verified.structure_checked { "" } else { "; the structure of the database is checked only while no process serves" }
+            if verified.structure_checked {
+                ""
+            } else {
+                "; the structure of the database is checked only while no process serves"
+            }
         ));
     }
-    Ok(if verified.damages == 0 { Exit::Success } else { Exit::JournalDamaged })
+    Ok(if verified.damages == 0 {
+        Exit::Success
+    } else {
+        Exit::JournalDamaged
+    })
 }
 
 fn mend(look: &Look, config: &Config, apply: bool) -> Result<Exit, Exit> {
@@ -338,20 +437,34 @@ fn tell(plan: &Plan, applied: bool) {
     }
     plan.verified.told.iter().for_each(|damage| print(damage));
     let would = if applied { "" } else { "would be " };
-    print(&format_args!("records {} to {} {would}kept", plan.first, plan.last));
+    print(&format_args!(
+        "records {} to {} {would}kept",
+        plan.first, plan.last
+    ));
     if plan.dropped > 0 {
-        print(&format_args!("{} records at the beginning {would}dropped: Kafka has them", plan.dropped));
+        print(&format_args!(
+            "{} records at the beginning {would}dropped: Kafka has them",
+            plan.dropped
+        ));
     }
     for position in &plan.stubs {
-        print(&format_args!("position {position} is lost: a stub in the quarantine topic {would}put in its place"));
+        print(&format_args!(
+            "position {position} is lost: a stub in the quarantine topic {would}put in its place"
+        ));
     }
     if plan.lost_at_end > 0 {
-        print(&format_args!("{} acknowledged records at the end are lost, unless Kafka has them", plan.lost_at_end));
+        print(&format_args!(
+            "{} acknowledged records at the end are lost, unless Kafka has them",
+            plan.lost_at_end
+        ));
     }
     if plan.publishes_again {
         print(&"the mark of what Kafka has is lost: everything kept is published again");
     }
-    print(&format_args!("the old files {would}moved to {}", plan.aside.display()));
+    print(&format_args!(
+        "the old files {would}moved to {}",
+        plan.aside.display()
+    ));
     if !applied {
         print(&"nothing was changed; repeat with --apply to do it");
     }

@@ -114,15 +114,30 @@ fn list(which: &Which, reason: Option<&str>) -> Result<Exit, Exit> {
     let inspector = Inspector::open(&config.journal.dir).map_err(|error| opened(&error))?;
     let mut after = Position(0);
     loop {
-        let entries = quarantine::list(&inspector, after, BATCH).map_err(|fatal| failed(&fatal.into()))?;
-        let Some(last) = entries.last() else { return Ok(Exit::Success) };
+        let entries =
+            quarantine::list(&inspector, after, BATCH).map_err(|fatal| failed(&fatal.into()))?;
+        let Some(last) = entries.last() else {
+            return Ok(Exit::Success);
+        };
         after = Position(last.position);
-        for entry in entries.iter().filter(|entry| reason.is_none_or(|reason| entry.reason == reason)) {
+        for entry in entries
+            .iter()
+            .filter(|entry| reason.is_none_or(|reason| entry.reason == reason))
+        {
             if which.json {
                 print_json(entry);
             } else {
-                let Listed { id, reason, detail, received_at, size, .. } = entry;
-                print(&format_args!("{id}  {received_at}  {reason:<20}  {size:>7}  {detail}"));
+                let Listed {
+                    id,
+                    reason,
+                    detail,
+                    received_at,
+                    size,
+                    ..
+                } = entry;
+                print(&format_args!(
+                    "{id}  {received_at}  {reason:<20}  {size:>7}  {detail}"
+                ));
             }
         }
     }
@@ -141,7 +156,10 @@ fn show(which: &Which, id: &str, reveal: bool) -> Result<Exit, Exit> {
         shown["request"] = json!(request);
         print_json(&shown);
     } else {
-        print(&format_args!("{}  {}  {}: {}\n", listed.id, listed.received_at, listed.reason, listed.detail));
+        print(&format_args!(
+            "{}  {}  {}: {}\n",
+            listed.id, listed.received_at, listed.reason, listed.detail
+        ));
         print(&request);
     }
     Ok(Exit::Success)
@@ -151,7 +169,9 @@ fn act(which: &Which, ids: &[String], action: Action) -> Result<Exit, Exit> {
     let config = which.config.load()?;
     let mut exit = Exit::Success;
     let mut tell = |id: &str, result: Result<Option<String>, String>| match result {
-        Ok(event_id) if which.json => print_json(&json!({ "id": id, "action": action.verb(), "eventId": event_id })),
+        Ok(event_id) if which.json => {
+            print_json(&json!({ "id": id, "action": action.verb(), "eventId": event_id }))
+        }
         Ok(Some(event_id)) => print(&format_args!("{id} requeued as {event_id}")),
         Ok(None) => print(&format_args!("{id} discarded")),
         Err(error) => {
@@ -168,7 +188,9 @@ fn act(which: &Which, ids: &[String], action: Action) -> Result<Exit, Exit> {
     match journal {
         Ok(journal) => {
             let sealer = Sealer::new(open_vault(&config)?, config.events.user);
-            let rules = Rules { object_uri_hosts: config.events.object_uri_hosts.clone() };
+            let rules = Rules {
+                object_uri_hosts: config.events.object_uri_hosts.clone(),
+            };
             let inspector = Inspector::open(&config.journal.dir).map_err(|error| opened(&error))?;
             let actions = Quarantine::new(journal.clone(), rules, sealer);
             block_on(async {
@@ -190,7 +212,12 @@ fn act(which: &Which, ids: &[String], action: Action) -> Result<Exit, Exit> {
             })?;
             block_on(async {
                 for id in ids {
-                    tell(id, port.act(id, action.verb()).await.map_err(|error| error.to_string()));
+                    tell(
+                        id,
+                        port.act(id, action.verb())
+                            .await
+                            .map_err(|error| error.to_string()),
+                    );
                 }
                 Exit::Success
             });
@@ -200,7 +227,11 @@ fn act(which: &Which, ids: &[String], action: Action) -> Result<Exit, Exit> {
     Ok(exit)
 }
 
-async fn do_one(actions: &Quarantine, entry: &QuarantineEntry, action: Action) -> Result<Option<String>, QuarantineError> {
+async fn do_one(
+    actions: &Quarantine,
+    entry: &QuarantineEntry,
+    action: Action,
+) -> Result<Option<String>, QuarantineError> {
     match action {
         Action::Requeue => actions.requeue(entry).await.map(Some),
         Action::Discard => actions.discard(entry).await.map(|()| None),

@@ -45,7 +45,10 @@ pub(super) fn problem(status: StatusCode, detail: Option<String>) -> Response {
         body["detail"] = Value::String(detail);
     }
     let mut response = (status, Json(body)).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     response
 }
 
@@ -62,9 +65,9 @@ impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         let status = match &self.0 {
             QuarantineError::Unknown => StatusCode::NOT_FOUND,
-            QuarantineError::NotARequest | QuarantineError::StillMalformed(_) | QuarantineError::Sealed(_) => {
-                StatusCode::CONFLICT
-            }
+            QuarantineError::NotARequest
+            | QuarantineError::StillMalformed(_)
+            | QuarantineError::Sealed(_) => StatusCode::CONFLICT,
             QuarantineError::Append(_) | QuarantineError::Journal(_) | QuarantineError::Seal(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -109,7 +112,10 @@ async fn status(State(console): State<Console>) -> Json<Status> {
             "kafka_up": health.publish.kafka_up(),
         });
     }
-    let alarm = |(degraded, text): (crate::publish::Degraded, String)| Alarm { code: degraded.code(), text };
+    let alarm = |(degraded, text): (crate::publish::Degraded, String)| Alarm {
+        code: degraded.code(),
+        text,
+    };
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         readiness: health.readiness(),
@@ -135,11 +141,26 @@ impl Page {
     }
 }
 
-async fn records(State(console): State<Console>, Query(page): Query<Page>) -> Result<Json<Value>, Failed> {
-    let last = console.health.journal.as_ref().map_or(0, |journal| journal.status().durable.0);
-    let after = page.newest.map_or(page.after, |newest| last.saturating_sub(newest));
-    let limit = page.newest.map_or(page.limit, |newest| usize::try_from(newest).unwrap_or(MOST)).min(MOST);
-    let placed = inspect(&console, move |inspector| Ok(inspector.read(Position(after), limit, MOST_BYTES)?)).await?;
+async fn records(
+    State(console): State<Console>,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>, Failed> {
+    let last = console
+        .health
+        .journal
+        .as_ref()
+        .map_or(0, |journal| journal.status().durable.0);
+    let after = page
+        .newest
+        .map_or(page.after, |newest| last.saturating_sub(newest));
+    let limit = page
+        .newest
+        .map_or(page.limit, |newest| usize::try_from(newest).unwrap_or(MOST))
+        .min(MOST);
+    let placed = inspect(&console, move |inspector| {
+        Ok(inspector.read(Position(after), limit, MOST_BYTES)?)
+    })
+    .await?;
     let mut records: Vec<_> = placed
         .iter()
         .map(|placed| {
@@ -158,13 +179,22 @@ async fn records(State(console): State<Console>, Query(page): Query<Page>) -> Re
     Ok(Json(json!({ "records": records })))
 }
 
-async fn quarantined(State(console): State<Console>, Query(page): Query<Page>) -> Result<Json<Value>, Failed> {
+async fn quarantined(
+    State(console): State<Console>,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>, Failed> {
     let (after, limit) = (Position(page.after), page.limit.min(MOST));
-    let entries = inspect(&console, move |inspector| Ok(quarantine::list(&inspector, after, limit)?)).await?;
+    let entries = inspect(&console, move |inspector| {
+        Ok(quarantine::list(&inspector, after, limit)?)
+    })
+    .await?;
     Ok(Json(json!({ "entries": entries })))
 }
 
-async fn quarantined_one(State(console): State<Console>, Path(id): Path<String>) -> Result<Json<Value>, Failed> {
+async fn quarantined_one(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
     let entry = find(&console, id).await?;
     let mut shown = json!(quarantine::Listed::of(&entry));
     if let Ok(postback) = quarantine::open(&entry, console.sealer.vault()) {
@@ -173,13 +203,19 @@ async fn quarantined_one(State(console): State<Console>, Path(id): Path<String>)
     Ok(Json(shown))
 }
 
-async fn requeue(State(console): State<Console>, Path(id): Path<String>) -> Result<Json<Value>, Failed> {
+async fn requeue(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
     let entry = find(&console, id).await?;
     let event_id = actions(&console)?.requeue(&entry).await?;
     Ok(Json(json!({ "id": entry.record.id, "eventId": event_id })))
 }
 
-async fn discard(State(console): State<Console>, Path(id): Path<String>) -> Result<Json<Value>, Failed> {
+async fn discard(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failed> {
     let entry = find(&console, id).await?;
     actions(&console)?.discard(&entry).await?;
     Ok(Json(json!({ "id": entry.record.id })))
@@ -190,7 +226,10 @@ async fn find(console: &Console, id: String) -> Result<QuarantineEntry, Failed> 
 }
 
 fn actions(console: &Console) -> Result<&Quarantine, Failed> {
-    console.quarantine.as_ref().ok_or(Failed(QuarantineError::Unknown))
+    console
+        .quarantine
+        .as_ref()
+        .ok_or(Failed(QuarantineError::Unknown))
 }
 
 /// Looks into the journal on a thread that may wait for the disk. Without a journal nothing is found.
@@ -210,6 +249,8 @@ async fn inspect<T: Send + 'static>(
     });
     match looked.await {
         Ok(result) => result.map_err(Failed),
-        Err(error) => Err(Failed(QuarantineError::Journal(crate::journal::Fatal::Failed(error.to_string().into())))),
+        Err(error) => Err(Failed(QuarantineError::Journal(
+            crate::journal::Fatal::Failed(error.to_string().into()),
+        ))),
     }
 }

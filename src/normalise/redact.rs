@@ -57,7 +57,9 @@ pub fn masked(postback: &Postback, wire: &[u8]) -> String {
         tokens.push(credentials.trim().to_owned());
     }
     let text = String::from_utf8_lossy(wire);
-    Secrets::new(tokens.iter().map(String::as_str)).cleaned(&text).into_owned()
+    Secrets::new(tokens.iter().map(String::as_str))
+        .cleaned(&text)
+        .into_owned()
 }
 
 /// Bytes from which on a token is replaced wherever it is found.

@@ -219,7 +219,9 @@ impl<'a> Message<'a> {
     /// The same, said to be sent again by `run`.
     pub(crate) fn replayed_by(mut self, run: &'a str) -> Self {
         let replay = self.headers.last_mut();
-        replay.into_iter().for_each(|(_, value)| *value = Some(Cow::Borrowed(run)));
+        replay
+            .into_iter()
+            .for_each(|(_, value)| *value = Some(Cow::Borrowed(run)));
         self
     }
 

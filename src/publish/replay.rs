@@ -47,11 +47,21 @@ impl Replay {
     /// # Errors
     /// The producer cannot be made.
     pub fn new(settings: &Settings, topic: Option<String>) -> Result<Self, ReplayError> {
-        let limits = Limits { batch_bytes: None, message_bytes: None };
-        let producer = settings.cluster().direct_producer(limits, ACK_TIMEOUT).map_err(failed)?;
+        let limits = Limits {
+            batch_bytes: None,
+            message_bytes: None,
+        };
+        let producer = settings
+            .cluster()
+            .direct_producer(limits, ACK_TIMEOUT)
+            .map_err(failed)?;
         Ok(Self {
             producer,
-            composer: Composer::new(settings.topics.clone(), settings.mode, Some(settings.instance.clone())),
+            composer: Composer::new(
+                settings.topics.clone(),
+                settings.mode,
+                Some(settings.instance.clone()),
+            ),
             topic,
             run: Uuid::now_v7().to_string(),
             waiting: VecDeque::new(),
@@ -68,7 +78,10 @@ impl Replay {
     /// # Errors
     /// This one cannot be sent, or an earlier one was not acknowledged.
     pub fn send(&mut self, placed: &Placed) -> Result<(), ReplayError> {
-        let message = self.composer.compose(placed).map_err(|error| ReplayError(error.to_string()))?;
+        let message = self
+            .composer
+            .compose(placed)
+            .map_err(|error| ReplayError(error.to_string()))?;
         let mut message = message.replayed_by(&self.run);
         if let Some(topic) = &self.topic {
             message.topic = topic;
@@ -81,7 +94,9 @@ impl Replay {
                     return settle(&mut self.waiting, &self.producer, Duration::ZERO);
                 }
                 Err(Some(failure)) => return Err(failed(failure)),
-                Err(None) if Instant::now() < deadline => settle(&mut self.waiting, &self.producer, POLL)?,
+                Err(None) if Instant::now() < deadline => {
+                    settle(&mut self.waiting, &self.producer, POLL)?
+                }
                 Err(None) => return Err(ReplayError("kafka takes nothing more".to_owned())),
             }
         }
@@ -110,7 +125,9 @@ fn settle(
         match first.try_recv() {
             Ok(answer) => answer.map_err(failed)?,
             Err(TryRecvError::Empty) => break,
-            Err(TryRecvError::Closed) => return Err(ReplayError("the producer is gone".to_owned())),
+            Err(TryRecvError::Closed) => {
+                return Err(ReplayError("the producer is gone".to_owned()));
+            }
         }
         waiting.pop_front();
     }

@@ -36,8 +36,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Exit> {
         topics: config.topics.clone(),
         mode: config.events.mode,
     };
-    let mut replay =
-        args.apply.then(|| Replay::new(&settings, args.topic.clone())).transpose().map_err(|error| failed(&error))?;
+    let mut replay = args
+        .apply
+        .then(|| Replay::new(&settings, args.topic.clone()))
+        .transpose()
+        .map_err(|error| failed(&error))?;
     let mut without_body = 0_u64;
     let count = args.filter.walk(&inspector, |placed| {
         // The body of a quarantined request lies elsewhere, and may be gone: its record has nothing to send.
@@ -46,7 +49,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Exit> {
             return Ok(());
         }
         match &mut replay {
-            Some(replay) => replay.send(placed).map_err(|error| failed(&format_args!("at position {}: {error}", placed.position))),
+            Some(replay) => replay
+                .send(placed)
+                .map_err(|error| failed(&format_args!("at position {}: {error}", placed.position))),
             None => Ok(()),
         }
     })?;
@@ -56,11 +61,17 @@ pub(super) fn run(args: &Args) -> Result<Exit, Exit> {
     }
     let count = count - without_body;
     if args.look.json {
-        print_json(&json!({ "records": count, "withoutBody": without_body, "applied": args.apply, "run": run }));
+        print_json(
+            &json!({ "records": count, "withoutBody": without_body, "applied": args.apply, "run": run }),
+        );
     } else if let Some(run) = run {
-        print(&format_args!("{count} records are in Kafka again, with concur-bridge-replay: {run}"));
+        print(&format_args!(
+            "{count} records are in Kafka again, with concur-bridge-replay: {run}"
+        ));
     } else {
-        print(&format_args!("{count} records would be sent again; repeat with --apply to do it"));
+        print(&format_args!(
+            "{count} records would be sent again; repeat with --apply to do it"
+        ));
     }
     Ok(Exit::Success)
 }

@@ -22,7 +22,9 @@ pub(super) struct AdminPort {
 /// Why the process did not do it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RemoteError {
-    #[error("another process holds the journal, but not where its admin port is known ({0}): run the command as its user")]
+    #[error(
+        "another process holds the journal, but not where its admin port is known ({0}): run the command as its user"
+    )]
     Unknown(std::io::Error),
     #[error("admin.token_file: {0}")]
     Token(std::io::Error),
@@ -35,25 +37,43 @@ pub(super) enum RemoteError {
 impl AdminPort {
     /// The one of the process that holds the configured journal.
     pub(super) fn of(config: &Config) -> Result<Self, RemoteError> {
-        let noted = std::fs::read_to_string(config.journal.dir.join(ADMIN_ADDRESS_FILE)).map_err(RemoteError::Unknown)?;
-        let address = noted.trim().parse().map_err(|error| RemoteError::Unknown(std::io::Error::other(error)))?;
+        let noted = std::fs::read_to_string(config.journal.dir.join(ADMIN_ADDRESS_FILE))
+            .map_err(RemoteError::Unknown)?;
+        let address = noted
+            .trim()
+            .parse()
+            .map_err(|error| RemoteError::Unknown(std::io::Error::other(error)))?;
         let token = match &config.admin.token_file {
             Some(file) => {
-                let text = Zeroizing::new(std::fs::read_to_string(file).map_err(RemoteError::Token)?);
-                text.lines().map(str::trim).find(|line| !line.is_empty()).map(|line| Zeroizing::new(line.to_owned()))
+                let text =
+                    Zeroizing::new(std::fs::read_to_string(file).map_err(RemoteError::Token)?);
+                text.lines()
+                    .map(str::trim)
+                    .find(|line| !line.is_empty())
+                    .map(|line| Zeroizing::new(line.to_owned()))
             }
             None => None,
         };
-        Ok(Self { address: reachable(address), token })
+        Ok(Self {
+            address: reachable(address),
+            token,
+        })
     }
 
     /// Has something done to one request. The id of the new event, when there is one.
     pub(super) async fn act(&self, id: &str, verb: &str) -> Result<Option<String>, RemoteError> {
         let unreachable = |error| RemoteError::Unreachable(self.address, error);
         let id = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC);
-        let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(unreachable)?;
+        let client = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .build()
+            .map_err(unreachable)?;
         let mut request = client
-            .post(format!("http://{}/api/v1/quarantine/{id}/{verb}", self.address))
+            .post(format!(
+                "http://{}/api/v1/quarantine/{id}/{verb}",
+                self.address
+            ))
             .header(http::header::ORIGIN, format!("http://{}", self.address))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body("{}");
@@ -65,7 +85,8 @@ impl AdminPort {
         let body: Value = response.json().await.unwrap_or_default();
         let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
         if !status.is_success() {
-            let reason = text("detail").unwrap_or_else(|| format!("the admin port answered {status}"));
+            let reason =
+                text("detail").unwrap_or_else(|| format!("the admin port answered {status}"));
             return Err(RemoteError::Refused(reason));
         }
         Ok(text("eventId"))

@@ -52,7 +52,11 @@ impl Home {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
-        variables.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        variables.extend(
+            settings
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+        );
         Self { dir, variables }
     }
 
@@ -63,7 +67,10 @@ impl Home {
     /// The binary with these arguments, in this home.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_concur-bridge"));
-        command.args(arguments).current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
         for (key, value) in &self.variables {
             command.env(format!("CONCUR_BRIDGE_{key}"), value);
         }
@@ -80,18 +87,33 @@ impl Home {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         let lines = String::from_utf8(output.stdout).unwrap();
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// Starts `serve` and waits until it is ready.
     pub(crate) fn serve(&self) -> Bridge {
         let log = self.dir.path().join("log");
-        let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
         let already = std::fs::read_to_string(&log).unwrap().lines().count();
-        let mut child =
-            self.command(&["serve"]).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        let mut child = self
+            .command(&["serve"])
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
         let ready = until("ready", || {
-            assert!(child.try_wait().unwrap().is_none(), "{}", std::fs::read_to_string(&log).unwrap());
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "{}",
+                std::fs::read_to_string(&log).unwrap()
+            );
             let text = std::fs::read_to_string(&log).unwrap();
             text.lines()
                 .skip(already)
@@ -127,14 +149,20 @@ impl Bridge {
     /// Asks the admin port.
     pub(crate) fn ask(&self, path: &str, headers: &str) -> Answer {
         let admin = self.admin();
-        exchange(admin, format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n{headers}\r\n").as_bytes())
+        exchange(
+            admin,
+            format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n{headers}\r\n")
+                .as_bytes(),
+        )
     }
 
     /// SIGTERM, and the exit code.
     pub(crate) fn stop(mut self) -> i32 {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
-        until("the end", || self.child.try_wait().unwrap()).code().unwrap()
+        until("the end", || self.child.try_wait().unwrap())
+            .code()
+            .unwrap()
     }
 }
 
@@ -155,8 +183,16 @@ pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let _ = stream.read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    Answer {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
 }
 
 /// Polls until there is a value.
@@ -167,7 +203,10 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return value;
         }
         assert!(Instant::now() < deadline, "{what} did not come in time");
-        #[expect(clippy::disallowed_methods, reason = "between two looks at another process there is nothing to wait on")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "between two looks at another process there is nothing to wait on"
+        )]
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -177,7 +216,11 @@ pub(crate) fn all_bytes(dir: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        bytes.extend(if path.is_dir() { all_bytes(&path) } else { std::fs::read(&path).unwrap() });
+        bytes.extend(if path.is_dir() {
+            all_bytes(&path)
+        } else {
+            std::fs::read(&path).unwrap()
+        });
     }
     bytes
 }
