@@ -10,6 +10,7 @@
 mod canary;
 mod concur;
 mod fake_http;
+mod fuzz_corpora;
 mod ingress;
 mod journal;
 mod normalise_corpus;
