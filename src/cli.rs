@@ -85,6 +85,8 @@ impl Cli {
 
     /// Runs the command to its end.
     pub fn run(self) -> Exit {
+        // One provider of cryptography for every TLS there is; an error means that it is in place already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         match self.command {
             Command::Serve(args) => serve::run(args),
             Command::Check(args) => check::run(args),

@@ -21,6 +21,7 @@ mod answer;
 mod auth;
 mod body;
 mod connection;
+mod descriptors;
 mod expiry;
 mod exposure;
 mod handler;
@@ -164,7 +165,7 @@ impl<A: Accept> Ingress<A> {
                     body: ingress.body_timeout,
                     idle: ingress.idle_timeout,
                 },
-                max_connections: ingress.max_connections,
+                max_connections: descriptors::room_for(ingress.max_connections),
             },
             local_addr,
         })

@@ -14,6 +14,7 @@ use super::message::{ComposeError, Message};
 use super::positions::PositionRecord;
 use super::status::Degraded;
 use super::stub;
+use crate::failpoint;
 use crate::record::{Placed, Position};
 
 /// How often an idle publisher asks whether brokers that were down are back.
@@ -62,6 +63,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         let begun = Instant::now();
         self.last_begin = Some(begun);
         self.in_hand = Some((first.position, last.position));
+        failpoint!("publish.before_begin");
         producer.begin()?;
         for placed in batch {
             self.send_record(producer, placed)?;
@@ -69,16 +71,16 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         if self.transactional() {
             self.send_position(producer, last.position, last.crc)?;
         }
-        // failpoint: publish.after_send
+        failpoint!("publish.after_send");
         let ahead = self.read_ahead(last.position)?;
         self.drain(producer)?;
         if self.transactional() {
-            // failpoint: publish.before_commit
+            failpoint!("publish.before_commit");
             self.commit(producer)?;
-            // failpoint: publish.after_commit
+            failpoint!("publish.after_commit");
         }
         self.note_position(producer, last.position);
-        // failpoint: publish.after_mark
+        failpoint!("publish.after_mark");
         self.settle(batch, begun);
         Ok(ahead)
     }
@@ -284,7 +286,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             self.hint = producer.position_offset();
         }
         self.status.set_published(position);
-        // failpoint: publish.before_mark
+        failpoint!("publish.before_mark");
         self.backlog.mark_published(position, self.hint);
     }
 

@@ -20,6 +20,7 @@ use super::failure::{Failure, FailureKind};
 use super::positions::{Found, Verdict};
 use super::status::Degraded;
 use super::topics;
+use crate::failpoint;
 use crate::record::Position;
 
 impl<C: Cluster, B: Backlog> Engine<C, B> {
@@ -60,13 +61,15 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
     /// Steps 2 to 6.
     pub(super) fn catch_up(&mut self, producer: &mut C::Producer) -> Result<(), Interruption> {
         if self.transactional() {
+            failpoint!("publish.start.before_init");
             self.init_transactions(producer)?;
-            // failpoint: publish.after_init
+            failpoint!("publish.after_init");
             let newest = self.newest_position()?;
             self.leave_to_twin(newest.as_ref())?;
             self.adopt(newest)?;
+            failpoint!("publish.start.before_first_position");
             self.commit_position(producer, self.confirmed)?;
-            // failpoint: publish.after_first_position
+            failpoint!("publish.after_first_position");
         }
         if self.backlog.wait_beyond(self.confirmed, Duration::ZERO) <= self.confirmed {
             self.status.publishing_works();

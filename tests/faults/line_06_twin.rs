@@ -38,7 +38,11 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut fenced = Vec::new();
     for cycle in 1..=cycles {
         let sender = Load::new(cycle * 2, rng.next()).start(&trial.target);
-        wait::pause(rng.between(Duration::from_millis(300), Duration::from_millis(900)));
+        let seen = trial.follower.count();
+        wait::until_true(FENCE_LIMIT, "events to be read", || {
+            trial.follower.count() > seen + 50
+        })?;
+        wait::pause(rng.between(Duration::ZERO, Duration::from_millis(600)));
         // Stopped in full flow: an open transaction, answers on the way.
         let stopped = sender.elapsed();
         trial.bridge.process.signal(Signal::STOP)?;
@@ -53,6 +57,8 @@ fn run(arena: &Arena) -> Outcome<String> {
         let new_ingress = trial.bridge.ready()?.ingress;
         let old_ingress = old.ready()?.ingress;
         trial.target.set(new_ingress);
+        // Until here requests went to the old one.
+        let switched = sender.elapsed();
         // The twin has taken over once it publishes.
         let before = trial.follower.count();
         wait::until_true(FENCE_LIMIT, "the twin to publish", || {
@@ -74,7 +80,7 @@ fn run(arena: &Arena) -> Outcome<String> {
         fenced.push(start.elapsed());
         // What only the old journal has is for its operator to recover; it must not appear twice.
         log.extend(stray.finish()?.into_iter().map(Sent::unanswered));
-        let open = |sent: &Sent| sent.at <= stopped && sent.at + sent.took >= stopped;
+        let open = |sent: &Sent| sent.at <= switched && sent.at + sent.took >= stopped;
         log.extend(
             sender
                 .finish()?

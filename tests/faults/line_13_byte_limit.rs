@@ -32,6 +32,10 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut load = Load::new(1, rng.next());
     load.body_bytes = 8_000;
     let sender = load.start(&trial.target);
+    wait::until_true(Duration::from_secs(60), "events to be read", || {
+        trial.follower.count() > 20
+    })?;
+    arena.kafka()?.tell("stop 1")?;
     wait::until_true(Duration::from_secs(60), "the journal to be full", || {
         sender.shed() > 100
     })?;

@@ -7,11 +7,13 @@
     reason = "a test stops where its expectation fails"
 )]
 
+mod canary;
 mod concur;
 mod fake_http;
 mod ingress;
 mod journal;
 mod normalise_corpus;
+mod process;
 mod publish;
 mod simulator;
 mod support;

@@ -3,7 +3,7 @@
 //! [`Follower`] reads in a thread while the fault happens, to see what a consumer sees. [`read_all`] reads everything
 //! once more afterwards, from the beginning to the end of every partition; what it returns is what is judged.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -44,7 +44,7 @@ impl Source {
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
+            .set("auto.offset.reset", "earliest")
             .set("reconnect.backoff.max.ms", "500")
             .set("topic.metadata.refresh.interval.ms", "1000")
             .set("fetch.wait.max.ms", "50")
@@ -221,6 +221,8 @@ fn follow(source: &Source, shared: &Shared) -> Outcome {
     let consumer = source.consumer()?;
     let mut assigned = HashSet::new();
     let mut discovery: Option<Instant> = None;
+    // A broker that comes back may have its consumers begin again at the beginning.
+    let mut next: HashMap<(String, i32), i64> = HashMap::new();
     while !shared.stop.load(Ordering::Relaxed) {
         if discovery.is_none_or(|at| at.elapsed() > DISCOVERY_PERIOD * (1 + assigned.len() as u32))
         {
@@ -229,6 +231,12 @@ fn follow(source: &Source, shared: &Shared) -> Outcome {
         }
         // Errors are brokers that are down: that is the fault, not the reader's end.
         if let Some(Ok(message)) = consumer.poll(Duration::from_millis(20)) {
+            let place = (message.topic().to_owned(), message.partition());
+            let next = next.entry(place).or_default();
+            if message.offset() < *next {
+                continue;
+            }
+            *next = message.offset() + 1;
             let event = source.inspector.glance(&plain(&message));
             if let Some(tag) = event.tag {
                 shared
