@@ -15,5 +15,6 @@ mod journal;
 mod normalise_corpus;
 mod process;
 mod publish;
+mod publish_direct;
 mod simulator;
 mod support;
