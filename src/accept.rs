@@ -17,7 +17,7 @@ use metrics::Counter;
 
 use crate::event::{Delivery, Event, EventType};
 use crate::journal::{AppendError, Appended, Claim, Journal};
-use crate::normalise::{Malformed, Reason, Rules, normalise};
+use crate::normalise::{Malformed, Reason, Rules, normalise, unknown_parameters};
 use crate::postback::Postback;
 use crate::publish::direct::{Direct, DirectError};
 use crate::record::{Position, Record};
@@ -34,6 +34,7 @@ pub struct Acceptor {
     quarantined: Vec<Counter>,
     repeated: Counter,
     other_bytes: Counter,
+    unknown_parameters: Counter,
 }
 
 /// What makes a record durable before the answer.
@@ -130,6 +131,7 @@ impl Acceptor {
             quarantined,
             repeated: metrics::counter!("concur_bridge_ess_repeated_total"),
             other_bytes: metrics::counter!("concur_bridge_ess_id_reused_total"),
+            unknown_parameters: metrics::counter!("concur_bridge_ingress_unknown_parameters_total"),
         }
     }
 
@@ -140,6 +142,10 @@ impl Acceptor {
     /// # Errors
     /// See [`Refusal`].
     pub async fn accept(&self, postback: Postback) -> Result<Accepted, Refusal> {
+        let unknown = unknown_parameters(&postback);
+        if unknown > 0 {
+            self.unknown_parameters.increment(unknown as u64);
+        }
         match normalise(&postback, &self.rules) {
             Ok(event) => self.keep_event(event).await.map_err(Refusal::Unavailable),
             Err(malformed) => Err(self.keep_malformed(&postback, malformed).await),

@@ -67,7 +67,7 @@ enum Command {
     #[command(flatten)]
     Concur(concur::Command),
     /// Play Concur: subscription API, trip and profile resources, postbacks at a rate.
-    Simulate(simulate::Args),
+    Simulate(Box<simulate::Args>),
 }
 
 impl Cli {
@@ -97,7 +97,7 @@ impl Cli {
             Command::Schema(args) => schema::run(args),
             Command::Tokens(command) => tokens::run(command),
             Command::Concur(command) => concur::run(command),
-            Command::Simulate(args) => simulate::run(args),
+            Command::Simulate(args) => simulate::run(*args),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! at most 60 s ([`Patience`]). 429, 5xx and a broken connection are tried again, `Retry-After` honoured; any other
 //! answer is final. Redirects are never followed, since the next host would get the token. Tokens travel over https
 //! only, except to loopback ([`BaseUrl`]), and never leave in an error: Concur's words are masked, cleaned of control
-//! characters and shortened ([`words`]).
+//! characters and shortened (`words`).
 //!
 //! **Trust.** Certificates are verified against the platform's roots (`SSL_CERT_FILE` is honoured). Proxies of the
 //! environment are used for https, where they only see a tunnel, never for loopback.

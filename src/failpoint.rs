@@ -1,7 +1,8 @@
 //! Kill points: named steps at which the fault suite lets the process die as if by `kill -9`.
 //!
 //! With the feature `failpoints` and `CONCUR_BRIDGE_FAILPOINT=name` or `name:nth` in the environment, the process aborts
-//! when it reaches that step for the nth time (the first without a number). Without the feature [`failpoint!`] is nothing.
+//! when it reaches that step for the nth time (the first without a number). Without the feature
+//! `failpoint!` is nothing.
 
 /// Marks a step at which the fault suite may kill the process.
 #[macro_export]

@@ -2,8 +2,8 @@
 //!
 //! **What it does.** One writer thread owns the database. Handlers hand it records over a bounded channel
 //! ([`Journal::append`]); it commits everything that waits in one transaction with one fsync, overwrites the mark, then
-//! answers every waiter. The publisher reads behind the durable position ([`Journal::reader`]) and reports how far Kafka
-//! has got ([`Journal::mark_published`]).
+//! answers every waiter. The publisher reads behind the durable position and reports how far Kafka has got
+//! ([`Journal::backlog`]).
 //!
 //! **Promises.** After `append` returned a position, the record survives kill -9 and power loss and will be read by the
 //! publisher at that position; positions count from 1 without holes and are never reused. What damages acknowledged
@@ -14,14 +14,12 @@
 //! code 4. A full disk or the byte limit is refused before it is met ([`AppendError::Full`]) and heals by itself.
 //!
 //! **Left to others.** What a record means, and its sealing ([`record`](crate::record), [`seal`](crate::seal)).
-
 //!
-//! **Layout.** [`queue`] between handlers and [`writer`], which applies a [`batch`], then marks ([`mark`]), answers
-//! ([`answer`]), at times checkpoints ([`checkpoint`]) and tidies up ([`housekeeping`]). [`start`], [`open`] and
-//! [`recovery`] (with [`log_tail`]) come before it; [`limits`], [`retention`], [`quarantine`] and [`deliveries`] are its rules; [`reader`] and
-//! [`backlog`] are what the publisher sees; [`verify`] runs in the background; [`inspect`] and [`repair`] serve the command
-//! line. [`schema`] and [`record_codec`] are the format. On disk: `journal.db`, `journal.db-wal`, `journal.mark`,
-//! `journal.lock`.
+//! **Layout.** `queue` stands between the handlers and the `writer`, which applies a `batch`, then marks (`mark`) and
+//! answers (`answer`), at times checkpoints (`checkpoint`) and tidies up (`housekeeping`). `start`, `open` and `recovery`
+//! (with `log_tail`) come before it; `limits`, `retention`, `quarantine` and `deliveries` are its rules; `reader` and
+//! `backlog` are what the publisher sees; `verify` runs in the background; `inspect` and `repair` serve the command line;
+//! `schema` and `record_codec` are the format. On disk: `journal.db`, `journal.db-wal`, `journal.mark`, `journal.lock`.
 
 mod answer;
 mod backlog;

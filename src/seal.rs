@@ -29,6 +29,9 @@ pub struct Sealer {
     user_ids: UserIds,
 }
 
+/// Names of ESS facts that identify a user.
+const USER_FACTS: [&str; 2] = ["userId", "loginId"];
+
 /// An event with nothing left in clear that must not be on disk; it lacks only its id.
 pub struct SealedEvent {
     /// Without token and raw body, which `data` now has in sealed form.
@@ -140,25 +143,49 @@ impl Sealer {
     }
 
     fn hash_user(&self, event: &mut Event) {
-        let Some(user) = event.data.user_mut() else {
-            return;
-        };
-        let clear = std::mem::take(&mut user.id_value);
-        let hashed = self.vault.hash_user(&clear);
-        user.id_value.clone_from(&hashed);
-        if event.subject.as_deref() == Some(&clear) {
-            event.subject = Some(hashed.clone());
-        }
         if let Key::User(key) = &mut event.key {
+            if event.subject.as_ref() == Some(key) {
+                event.subject = Some(self.vault.hash_user(key));
+            }
             *key = self.vault.hash_user(key);
         }
-        if let Some(Value::String(id)) = event
-            .data
-            .ess_mut()
-            .and_then(|ess| ess.facts.as_mut()?.get_mut("userId"))
-            && *id == clear
-        {
-            *id = hashed;
+        let clear = event.data.user_mut().map(|user| {
+            let hashed = self.vault.hash_user(&user.id_value);
+            std::mem::replace(&mut user.id_value, hashed)
+        });
+        if let Some(ess) = event.data.ess_mut() {
+            if clear.is_some() && ess.subtopic == clear {
+                ess.subtopic = clear.as_deref().map(|id| self.vault.hash_user(id));
+            }
+            if let Some(facts) = &mut ess.facts {
+                self.hash_in_facts(facts, clear.as_deref());
+            }
+        }
+    }
+
+    /// Hashes the user's id wherever it is a value of its own, and every value whose name says that it is one.
+    fn hash_in_facts(&self, facts: &mut Value, clear: Option<&str>) {
+        match facts {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match value {
+                        Value::String(text)
+                            if USER_FACTS.contains(&name.as_str())
+                                || Some(text.as_str()) == clear =>
+                        {
+                            *text = self.vault.hash_user(text);
+                        }
+                        nested => self.hash_in_facts(nested, clear),
+                    }
+                }
+            }
+            Value::Array(items) => items
+                .iter_mut()
+                .for_each(|item| self.hash_in_facts(item, clear)),
+            Value::String(text) if Some(text.as_str()) == clear => {
+                *text = self.vault.hash_user(text)
+            }
+            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 }
@@ -179,11 +206,16 @@ impl SealedEvent {
         let Event {
             kind,
             source,
-            subject,
             received_at,
             data,
             ..
         } = &self.event;
+        // Where nothing else names the subject, the key is the event's id, and so is the subject.
+        let subject =
+            self.event
+                .subject
+                .as_deref()
+                .or(if self.key.is_none() { Some(id) } else { None });
         Ok(Record {
             id: id.to_owned(),
             kind: *kind,
@@ -193,14 +225,7 @@ impl SealedEvent {
             correlation_id: self.event.correlation_id.clone(),
             ess_topic: source.ess_topic().map(str::to_owned),
             quarantine: None,
-            content: document(
-                *kind,
-                id,
-                &source.to_uri(),
-                subject.as_deref(),
-                *received_at,
-                data,
-            )?,
+            content: document(*kind, id, &source.to_uri(), subject, *received_at, data)?,
         })
     }
 }

@@ -72,6 +72,10 @@ impl Shutdown {
                         signal = name,
                         "second signal: ending at once; what was answered is durable"
                     );
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the second signal asks for exactly this"
+                    )]
                     std::process::exit(Exit::Unfinished.code().into());
                 }
                 tracing::info!(

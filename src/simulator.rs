@@ -1,14 +1,14 @@
 //! A Concur to try things with: it can be subscribed to, posts what happens, and serves what it posted about.
 //!
-//! **What it does.** A [`story`] of trips, payments and profiles in a seeded [`world`] is told to whoever subscribed:
-//! [`v1`] postbacks to the registered postback URL, [`ess`] webhooks, signed, to each subscription's endpoint. [`desk`]
+//! **What it does.** A `story` of trips, payments and profiles in a seeded `world` is told to whoever subscribed:
+//! `v1` postbacks to the registered postback URL, `ess` webhooks, signed, to each subscription's endpoint. `desk`
 //! answers the subscription APIs and serves trips and profiles in Concur's documents.
 //!
 //! **Promises.** News of one trip arrive in their order. The same seed tells the same story. The sender is never the
 //! bottleneck: over 20,000 postbacks/s on loopback. Nothing is kept that grows with the number of postbacks, except what
 //! [`Simulator::prepare`] asks for.
 //!
-//! **When it fails.** A receiver that is away costs v1 postbacks, as with Concur; ESS events are sent again ([`lane`]).
+//! **When it fails.** A receiver that is away costs v1 postbacks, as with Concur; ESS events are sent again (`lane`).
 //! All that happens is in the [`Summary`] and, request by request, goes to the [`Observer`].
 //!
 //! **What it leaves to others.** Printing and signals: `cli/simulate.rs`, `demo`.

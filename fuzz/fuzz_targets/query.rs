@@ -9,5 +9,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|query: &str| {
     let body = b"<Notification><TripId>abc</TripId></Notification>";
-    check::normalises_soundly(&check::request(Dialect::V1, query.to_owned(), body));
+    check::normalises_soundly(&check::request(Dialect::V1, query.to_owned(), body), None);
 });

@@ -101,7 +101,13 @@ impl Broken {
                 position: None,
                 what: error.to_string(),
             }),
-            Self::Sqlite(error) => Fatal::Failed(format!("{}: {error}", file.display()).into()),
+            Self::Sqlite(error) => {
+                let code = match &error {
+                    rusqlite::Error::SqliteFailure(cause, _) => cause.extended_code,
+                    _ => 0,
+                };
+                Fatal::Failed(format!("{}: {error} (SQLite code {code})", file.display()).into())
+            }
             Self::File { what, cause } => {
                 Fatal::Failed(format!("{what} in {}: {cause}", dir.display()).into())
             }

@@ -25,8 +25,8 @@ pub(super) const MARK: &str = "journal.mark";
 /// Locked by the one process that may write.
 pub(super) const LOCK: &str = "journal.lock";
 
-/// Bytes of a page. Measured at 64 waiters with records of 900 bytes: smaller pages mean two system calls each in a group
-/// commit, larger ones rewrite more of the last page.
+/// Bytes of a page. With 64 waiters and records of 900 bytes, 4, 8 and 16 KiB cost the same CPU per record; the smallest
+/// rewrites least when a single record is committed.
 const PAGE_BYTES: u32 = 4096;
 
 /// How long a held lock is tried again: a look at it by `journal verify` is shorter.

@@ -86,20 +86,13 @@ pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
         Err(error) => return Err(unusable(error)),
     }
     // A database that this user may not read or write is a matter of the directory, not of SQLite.
-    let mut header = Vec::new();
     std::fs::OpenOptions::new()
         .read(true)
         .write(true)
         .open(&database)
-        .and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut header))
         .map_err(unusable)?;
-    // It says "WAL" since before the first record. A changed byte would have SQLite open it in another way.
-    if others && header.starts_with(b"SQLite format 3\0") && header.get(18..20) != Some(&[2, 2]) {
-        return Err(OpenError::Damaged(Damage {
-            file: database,
-            position: None,
-            what: "the header of the database is not a journal's".into(),
-        }));
+    if others {
+        check_header(directory).map_err(|broken| OpenError::of(broken, directory))?;
     }
     let connection =
         open::reader_connection(directory).map_err(|broken| OpenError::of(broken, directory))?;
@@ -123,6 +116,27 @@ pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
             Ok(Look::Journal(Box::new(recovered)))
         }
     }
+}
+
+/// Checks that the file says "write-ahead log", as it has since before the first record: a changed byte there would have
+/// SQLite open it in another way. Leaves other files to SQLite to refuse.
+///
+/// Not to be called while this process writes to the journal: closing a file drops the process's locks on it.
+pub(super) fn check_header(directory: &Path) -> Result<(), Broken> {
+    let mut header = Vec::new();
+    std::fs::File::open(directory.join(open::DATABASE))
+        .and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut header))
+        .map_err(|cause| Broken::File {
+            what: "reading the database",
+            cause,
+        })?;
+    if header.starts_with(b"SQLite format 3\0") && header.get(18..20) != Some(&[2, 2]) {
+        return Err(Broken::damaged(
+            None,
+            "the header of the database is not a journal's",
+        ));
+    }
+    Ok(())
 }
 
 /// The format of a database that can be opened.

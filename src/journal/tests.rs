@@ -82,6 +82,41 @@ async fn a_failed_commit_poisons_for_good_and_loses_nothing_that_was_acknowledge
     journal.close().await;
 }
 
+#[tokio::test]
+async fn a_reader_that_lingers_holds_up_no_append_and_no_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _ends) = open(dir.path());
+    assert!(journal.append(record(1), None).await.is_ok());
+    let lingering = open::reader_connection(dir.path()).unwrap();
+    lingering.execute_batch("BEGIN").unwrap();
+    let seen = recovery::last_position(&lingering).unwrap();
+    let large = |n| Record {
+        content: vec![b'x'; 100_000].into(),
+        ..record(n)
+    };
+    // Three times the log at which the writer checkpoints.
+    for n in 2..=120 {
+        assert_eq!(
+            journal.append(large(n), None).await,
+            Ok(Appended::Durable(Position(n)))
+        );
+    }
+    journal.close().await;
+    let (journal, _ends) = open(dir.path());
+    let mut backlog = journal.backlog().unwrap();
+    let read = backlog.read(Position(0), 200, 1 << 30).unwrap();
+    assert_eq!(read.len(), 120);
+    assert_eq!(recovery::last_position(&lingering).unwrap(), seen);
+    let log = limits::log_bytes(dir.path());
+    assert!(log > 8 << 20, "{log}: the reader was not in the way");
+    drop(lingering);
+    journal.close().await;
+    let (journal, _ends) = open(dir.path());
+    let log = limits::log_bytes(dir.path());
+    assert!(log < 1 << 20, "{log}: a start empties the log");
+    journal.close().await;
+}
+
 async fn futures_of(
     journal: &Journal,
     range: std::ops::RangeInclusive<u64>,

@@ -61,6 +61,7 @@ pub(super) fn everything(
         structure_checked: structure_too,
     };
     if structure_too {
+        verified.note(directory, recovery::check_header(directory))?;
         verified.note(directory, structure(connection))?;
     }
     let meta = verified.note(directory, Meta::load(connection))?;

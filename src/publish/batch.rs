@@ -63,6 +63,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         let begun = Instant::now();
         self.last_begin = Some(begun);
         self.in_hand = Some((first.position, last.position));
+        failpoint!("publish.before_begin");
         producer.begin()?;
         for placed in batch {
             self.send_record(producer, placed)?;

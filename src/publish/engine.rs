@@ -69,7 +69,7 @@ impl Default for Pacing {
             abort_timeout: Duration::from_secs(2),
             pause: Duration::from_secs(10),
             backoff: Duration::from_millis(100),
-            backoff_max: Duration::from_secs(5),
+            backoff_max: Duration::from_secs(2),
         }
     }
 }

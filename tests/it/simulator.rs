@@ -1,5 +1,6 @@
 //! Does the simulator behave as Concur does, and is it fast enough never to be what is measured?
 
+mod command;
 mod ess;
 
 use std::collections::{BTreeMap, HashMap};

@@ -282,7 +282,7 @@ impl World {
         slots
             .filter(|(_, slot)| self.transactions[slot.transaction] == State::Committed)
             .filter_map(|(offset, slot)| Some((offset, slot.record.clone()?)))
-            .last()
+            .next_back()
             .map(|(offset, record)| Found {
                 offset: offset as i64,
                 record: Some(record),

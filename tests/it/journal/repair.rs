@@ -136,6 +136,25 @@ fn a_journal_of_which_nothing_is_whole_goes_on_after_its_last_position() {
 }
 
 #[test]
+fn a_damaged_header_costs_no_record() {
+    let dir = tempfile::tempdir().unwrap();
+    settled(dir.path());
+    let database = dir.path().join("journal.db");
+    let mut bytes = fs::read(&database).unwrap();
+    bytes[18] = 1;
+    fs::write(&database, bytes).unwrap();
+    assert!(matches!(refused(dir.path()), OpenError::Damaged(_)));
+    let plan = repaired(dir.path());
+    assert_eq!((plan.first, plan.last), (Position(1), Position(20)));
+    assert_eq!((plan.dropped, plan.lost_at_end), (0, 0));
+    block_on(async {
+        let journal = open(dir.path());
+        assert_eq!(read_all(&journal).len(), 20);
+        journal.close().await;
+    });
+}
+
+#[test]
 fn quarantine_and_deliveries_survive_a_repair() {
     let dir = tempfile::tempdir().unwrap();
     block_on(async {
