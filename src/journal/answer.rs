@@ -1,6 +1,6 @@
 //! The answers of a batch, held back until its fsync has returned.
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -36,11 +36,14 @@ pub(super) enum Messenger {
 const BATCHES: usize = 16;
 
 impl Messenger {
-    /// One for the runtime of the calling thread, if it has one.
+    /// One for the runtime of the calling thread, if it has one whose tasks run beside that thread.
     pub(super) fn of_this_thread() -> Self {
         let Ok(runtime) = Handle::try_current() else {
             return Self::Direct;
         };
+        if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return Self::Direct;
+        }
         let (sender, mut batches) = mpsc::channel::<Vec<Answer>>(BATCHES);
         runtime.spawn(async move {
             while let Some(batch) = batches.recv().await {
@@ -50,12 +53,18 @@ impl Messenger {
         Self::Task(sender)
     }
 
-    /// Tells every waiter of a batch. They are told even when the runtime has ended meanwhile.
+    /// Tells every waiter of a batch. Threads that block for an answer hear it at once: they may keep a runtime waiting.
+    /// All are told even when the runtime has ended meanwhile.
     pub(super) fn tell(&self, answers: &mut Vec<Answer>) {
-        let batch = std::mem::take(answers);
+        let (appends, others): (Vec<_>, Vec<_>) = answers
+            .drain(..)
+            .partition(|answer| matches!(answer, Answer::Append(..)));
+        others.into_iter().for_each(Answer::send);
         let left = match self {
-            Self::Task(task) => task.blocking_send(batch).err().map(|refused| refused.0),
-            Self::Direct => Some(batch),
+            Self::Task(task) if !appends.is_empty() => {
+                task.blocking_send(appends).err().map(|refused| refused.0)
+            }
+            Self::Task(_) | Self::Direct => Some(appends),
         };
         left.into_iter().flatten().for_each(Answer::send);
     }

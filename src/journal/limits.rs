@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use super::fatal::Broken;
-use super::{FullCause, open};
+use super::{FullCause, READY_BYTES, open};
 use crate::config;
 
 /// The floor is never less than this, whatever is configured: one batch and one checkpoint must always fit.
@@ -120,10 +120,12 @@ impl Limits {
         (!within_floor && !within_own_pages).then_some(FullCause::MinFree)
     }
 
-    /// Whether published records are worth more as free pages than as history: nine tenths of a limit are reached.
+    /// Whether published records are worth more as free pages than as history: nine tenths of a limit are reached, or so
+    /// little room is left that readiness is withdrawn, which in a small journal comes first.
     pub(super) fn is_tight(&self) -> bool {
         let free = self.disk_free_bytes.load(Ordering::Relaxed);
-        self.used_bytes() > self.max_size_bytes - self.max_size_bytes / 10
+        self.refusal(READY_BYTES).is_some()
+            || self.used_bytes() > self.max_size_bytes - self.max_size_bytes / 10
             || free < self.floor_bytes + self.floor_bytes / 10 + self.coming_bytes(0)
     }
 
