@@ -70,10 +70,6 @@ use crate::event::EventType;
 use crate::publish::backlog::BacklogError;
 use crate::record::{Position, Record};
 
-/// The journal counts as full for [`Status::refusal`] when a record of the largest default body would not fit any more:
-/// near its limit it still takes small ones, but whoever asks for readiness is to be told before large ones are refused.
-const READY_BYTES: u64 = 512 << 10;
-
 /// The version of SQLite that is linked in.
 pub fn sqlite_version() -> &'static str {
     rusqlite::version()
@@ -236,7 +232,7 @@ impl Journal {
         } else if !shared.queue.is_open() {
             Some(Refusal::Closing)
         } else {
-            shared.limits.refusal(READY_BYTES).map(Refusal::Full)
+            shared.limits.unready().map(Refusal::Full)
         };
         Status {
             durable: progress.durable,

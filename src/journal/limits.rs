@@ -16,13 +16,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use super::fatal::Broken;
-use super::{FullCause, READY_BYTES, open};
+use super::{FullCause, open};
 use crate::config;
 
 /// The floor is never less than this, whatever is configured: one batch and one checkpoint must always fit.
 const LEAST_FLOOR_BYTES: u64 = 4 << 20;
 /// What a commit may write beside its records, in log and database: its last page again, the meta page, new inner pages.
 const COMMIT_BYTES: u64 = 32 << 10;
+/// Room that is kept for a record of the largest default body.
+const READY_BYTES: u64 = 512 << 10;
 /// Free bytes below which not even the journal's own housekeeping writes.
 const HOUSEKEEPING_BYTES: u64 = 1 << 20;
 
@@ -120,11 +122,17 @@ impl Limits {
         (!within_floor && !within_own_pages).then_some(FullCause::MinFree)
     }
 
+    /// Which limit is so near that a large record would be refused: near it small ones still fit, but whoever asks for
+    /// readiness is to be told before. A small journal keeps a smaller reserve, or it would never be ready.
+    pub(super) fn unready(&self) -> Option<FullCause> {
+        self.refusal(READY_BYTES.min(self.max_size_bytes / 16))
+    }
+
     /// Whether published records are worth more as free pages than as history: nine tenths of a limit are reached, or so
     /// little room is left that readiness is withdrawn, which in a small journal comes first.
     pub(super) fn is_tight(&self) -> bool {
         let free = self.disk_free_bytes.load(Ordering::Relaxed);
-        self.refusal(READY_BYTES).is_some()
+        self.unready().is_some()
             || self.used_bytes() > self.max_size_bytes - self.max_size_bytes / 10
             || free < self.floor_bytes + self.floor_bytes / 10 + self.coming_bytes(0)
     }
