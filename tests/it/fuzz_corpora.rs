@@ -9,9 +9,13 @@ use concur_bridge::ingress::signature::decode_header;
 use concur_bridge::journal::record_codec::{decode, encode};
 
 fn inputs(target: &str) -> Vec<Vec<u8>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let inputs: Vec<_> =
-        fs::read_dir(&directory).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let inputs: Vec<_> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .collect();
     assert!(!inputs.is_empty(), "{directory:?} is empty");
     inputs
 }
