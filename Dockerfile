@@ -12,6 +12,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ make perl pkg-config \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 # The dependencies alone, so that a change of our sources does not compile them again. Cargo wants every target it is told of.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \

@@ -4,8 +4,8 @@
 //! bound. An unknown key is a fault. Every default is in one place, the `read` function of its section, and in
 //! `concur-bridge.example.toml`, which a test parses.
 //!
-//! **Layout.** [`load`] finds the sources and merges them, [`reader`] takes typed values out of a table and collects
-//! faults, [`sections`] knows the keys, [`units`] durations and sizes, [`hosts`] the host patterns.
+//! **Layout.** `load` finds the sources and merges them, `reader` takes typed values out of a table and collects
+//! faults, `sections` knows the keys, `units` durations and sizes, `hosts` the host patterns.
 
 mod hosts;
 mod load;

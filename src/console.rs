@@ -1,6 +1,6 @@
 //! Console: the admin port. Probes, metrics, the console page and its JSON.
 //!
-//! **Promises.** Nothing here returns a token in clear, whatever is asked. Who may ask what is decided in [`guard`] before
+//! **Promises.** Nothing here returns a token in clear, whatever is asked. Who may ask what is decided in `guard` before
 //! a handler runs. The port answers as long as the runtime does: no handler of a probe touches the disk.
 //!
 //! **Left to others.** Whether the bridge is ready ([`health`](crate::health)), what can be done to quarantined requests

@@ -1,6 +1,6 @@
 //! What a person can do to quarantined requests: look at them, send them through again, drop them.
 //!
-//! **Promises.** A request is shown with its token masked unless it is asked for in clear. [`requeue`] sends it through the
+//! **Promises.** A request is shown with its token masked unless it is asked for in clear. [`Quarantine::requeue`] sends it through the
 //! same way as a new one, with the original receipt time and a new id, and drops it from the quarantine in the same
 //! transaction; what is still malformed stays where it is.
 //!

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::answer::Messenger;
 use super::batch::{Rules, Tail};
 use super::checkpoint::{self, Depth, Reached};
 use super::fatal::{Broken, Poison};
@@ -158,6 +159,7 @@ fn run(
             dedup_for_ms: i64::try_from(config.dedup_for.as_millis()).unwrap_or(i64::MAX),
         },
         log_bytes_wanted: checkpoint::log_bytes_wanted(config.max_size_bytes),
+        messenger: Messenger::of_this_thread(),
     };
     let thread = |cause| Broken::File {
         what: "starting a thread for the journal",

@@ -15,7 +15,7 @@ use rusqlite::{Connection, Statement};
 use tokio::sync::watch;
 
 use super::AppendError;
-use super::answer::Answer;
+use super::answer::{Answer, Messenger};
 use super::batch::{self, Batch, Changes, Rules, Tail};
 use super::checkpoint::{self, Depth, Reached};
 use super::fatal::Broken;
@@ -43,6 +43,7 @@ pub(super) struct Start {
     pub(super) retention: Retention,
     pub(super) rules: Rules,
     pub(super) log_bytes_wanted: u64,
+    pub(super) messenger: Messenger,
 }
 
 /// The thread. After a failure the connection is neither used nor closed and the lock stays until the process ends.
@@ -57,6 +58,7 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
         retention,
         rules,
         log_bytes_wanted,
+        messenger,
     } = start;
     let _loud = EndsLoudly(shared);
     // Closed and unlocked on purpose or not at all.
@@ -83,6 +85,7 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
         log_bytes_wanted,
         log_bytes: 0,
         answers: Vec::new(),
+        messenger,
         unapplied: Vec::new(),
         meta_saved: Instant::now(),
         ages_checked: None,
@@ -142,6 +145,7 @@ pub(super) struct Writer<'c> {
     /// Bytes that went into the log since it was last copied whole, about.
     pub(super) log_bytes: u64,
     pub(super) answers: Vec<Answer>,
+    messenger: Messenger,
     /// What was taken from the queue after the job that broke the journal.
     pub(super) unapplied: Vec<Job>,
     pub(super) meta_saved: Instant,
@@ -201,9 +205,7 @@ impl Writer<'_> {
             self.batch_records.record(changes.records as f64);
         }
         failpoint!("journal.append.before_answers");
-        for answer in self.answers.drain(..) {
-            answer.send();
-        }
+        self.messenger.tell(&mut self.answers);
         failpoint!("journal.append.after_answers");
         self.log_bytes += reserved_bytes + 16_384;
         self.checkpoint_when_due()

@@ -213,7 +213,8 @@ fn check_secrecy(file: &Path, outcome: &Result<Event, Malformed>, faults: &mut V
             faults.push(format!("{file:?} gives its token away"));
             return;
         }
-        let decoded = percent_encoding::percent_decode_str(&text).decode_utf8_lossy();
+        let bytes: Vec<u8> = percent_encoding::percent_decode_str(&text).collect();
+        let decoded = String::from_utf8_lossy(&bytes);
         text = decoded.into_owned();
     }
 }

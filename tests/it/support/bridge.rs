@@ -4,11 +4,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use super::wait::wait_for;
 
 /// How long anything may take before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -195,20 +197,9 @@ pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     }
 }
 
-/// Polls until there is a value.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = look() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "{what} did not come in time");
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "between two looks at another process there is nothing to wait on"
-        )]
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// Looks until there is a value.
+pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_for(what, PATIENCE, look)
 }
 
 /// Every byte of every file below a directory.

@@ -20,6 +20,10 @@ pub(crate) fn wait_for<T>(
             began.elapsed() < deadline,
             "waited {deadline:?} in vain for: {what}"
         );
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "between two looks at another process there is nothing to wait on"
+        )]
         std::thread::sleep(LOOK_EVERY);
     }
 }
