@@ -148,7 +148,10 @@ fn drain(brokers: &str, delivery: Delivery, records: u64) -> (f64, u64) {
             "0123456789".repeat(50)
         )),
     };
-    #[expect(clippy::expect_used, reason = "a bench without its thread has nothing to measure")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a bench without its thread has nothing to measure"
+    )]
     let publisher = Publisher::spawn(&settings, backlog).expect("a thread");
     let published = || publisher.status().published().0;
     while published() == 0 {
