@@ -15,7 +15,7 @@ use crate::trial::{STOP_LIMIT, Trial};
 pub(crate) const LINE: Line = Line {
     name: "kafka-state",
     promise: "Kafka's state gone wrong is answered loudly, and nothing is lost",
-    fault: "positions topic deleted, emptied; journal rolled back, replaced; partitions added; clock two hours ahead",
+    fault: "positions topic deleted, emptied; journal rolled back, replaced; partitions added; clock two hours ahead and back",
     how: "done to a stopped or a running bridge, then load again",
     possible: anywhere,
     run,
@@ -130,9 +130,15 @@ fn partitions_added(arena: &Arena, trial: Trial, mut log: Vec<Sent>, seed: u64) 
     Ok(trial.settle(&log, Promises::ALL)?.to_string())
 }
 
-fn clock_ahead(_: &Arena, mut trial: Trial, log: Vec<Sent>, seed: u64) -> Outcome<String> {
+/// The clock is two hours ahead for a while. Publishing has to wait for its return: librdkafka's waits are of a kind that
+/// libfaketime does not move along, so under it they last two hours.
+fn clock_ahead(_: &Arena, mut trial: Trial, mut log: Vec<Sent>, seed: u64) -> Outcome<String> {
     stop(&mut trial)?;
     trial.replica.clock = Some("+2h".to_owned());
+    trial.restart()?;
+    log.extend(load(&trial, 3, seed)?);
+    trial.bridge.process.kill9()?;
+    trial.replica.clock = None;
     go_on(trial, log, seed, Promises::ALL, false)
 }
 
@@ -191,17 +197,14 @@ fn journal_rolled_back(
     stop(&mut trial)?;
     std::fs::remove_dir_all(&journal)?;
     copy(&backup, &journal)?;
-    // It may repeat, and never skips.
-    go_on(
-        trial,
-        log,
-        seed,
-        Promises {
-            once: false,
-            ..Promises::ALL
-        },
-        true,
-    )
+    // It may repeat, and never skips. What comes in before Kafka's position was read is numbered as what the backup
+    // lacks was: such positions are there twice, with different ids.
+    let promises = Promises {
+        once: false,
+        positions: false,
+        ..Promises::ALL
+    };
+    go_on(trial, log, seed, promises, true)
 }
 
 fn journal_replaced(_: &Arena, mut trial: Trial, log: Vec<Sent>, seed: u64) -> Outcome<String> {

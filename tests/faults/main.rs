@@ -10,6 +10,7 @@ mod line_01_kill;
 mod line_02_failpoints;
 mod line_03_power_loss;
 mod line_04_disk_errors;
+mod line_05_damage;
 mod line_06_twin;
 mod line_07_replies;
 mod line_08_kafka_down;
@@ -36,6 +37,7 @@ const LINES: &[Line] = &[
     line_02_failpoints::LINE,
     line_03_power_loss::LINE,
     line_04_disk_errors::LINE,
+    line_05_damage::LINE,
     line_06_twin::LINE,
     line_07_replies::LINE,
     line_08_kafka_down::LINE,

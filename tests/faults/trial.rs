@@ -88,7 +88,7 @@ impl Trial {
                 self.bridge.last_words()
             )));
         }
-        if promises.positions {
+        if self.replica.journal().exists() {
             self.bridge.wait_published(SETTLE_LIMIT)?;
         }
         let code = self.bridge.stop(STOP_LIMIT).doing("stopping the bridge")?;

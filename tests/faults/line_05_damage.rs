@@ -1,0 +1,252 @@
+//! Damage to a journal that is at rest: bits flipped, files cut short, missing, foreign, or from another version.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::arena::Arena;
+use crate::runner::{Line, anywhere};
+use crate::support::bridge::{Bridge, Replica};
+use crate::support::failure::{Doing, Failure, Outcome, ensure};
+use crate::support::process::run as run_command;
+use crate::support::rng::Rng;
+use crate::support::sender::{Load, Target};
+use crate::support::traffic::Form;
+use crate::support::wait;
+use crate::trial::STOP_LIMIT;
+
+pub(crate) const LINE: Line = Line {
+    name: "5",
+    promise: "Damage to what was acknowledged stops the start with 3, file and command; never a silent skip",
+    fault: "bit flips, truncation, missing, foreign and newer files",
+    how: "each on a copy of a journal of 400 records that was killed with a log; untouched files, or every record as before",
+    possible: anywhere,
+    run,
+};
+
+const PAGE: u64 = 4096;
+const DATABASE: &str = "journal.db";
+const LOG: &str = "journal.db-wal";
+
+/// What is done to the files of a journal.
+#[derive(Debug)]
+enum Damage {
+    Flip {
+        file: &'static str,
+        byte: u64,
+        bit: u32,
+    },
+    Cut {
+        file: &'static str,
+        length: u64,
+    },
+    Remove(&'static str),
+    Overwrite(&'static str),
+    Newer,
+}
+
+impl Damage {
+    fn apply(&self, journal: &Path) -> Outcome {
+        match self {
+            Self::Flip { file, byte, bit } => {
+                let path = journal.join(file);
+                let mut bytes = std::fs::read(&path)?;
+                bytes[*byte as usize] ^= 1 << bit;
+                std::fs::write(path, bytes)?;
+            }
+            Self::Cut { file, length } => {
+                std::fs::File::options()
+                    .write(true)
+                    .open(journal.join(file))?
+                    .set_len(*length)?;
+            }
+            Self::Remove(file) => std::fs::remove_file(journal.join(file))?,
+            Self::Overwrite(file) => {
+                std::fs::write(journal.join(file), "this is no journal\n".repeat(1_000))?;
+            }
+            Self::Newer => {
+                // The user version is a big-endian number at offset 60 of the first page.
+                let path = journal.join(DATABASE);
+                let mut bytes = std::fs::read(&path)?;
+                bytes[60..64].copy_from_slice(&999_u32.to_be_bytes());
+                std::fs::write(path, bytes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    detected: u32,
+    harmless: u32,
+}
+
+fn run(arena: &Arena) -> Outcome<String> {
+    let mut rng = arena.rng("5");
+    let dir = arena.dir("5");
+    // Nobody there: the sample keeps all its records.
+    let sample = Replica::new(&dir.join("sample"), "bridge-0", "127.0.0.1:1", "line-5")?;
+    make_sample(&sample, rng.next())?;
+    let whole = export(&sample.clone(), &dir.join("whole"))?;
+    ensure(whole.lines().count() >= 400, || {
+        format!("the sample has {} records", whole.lines().count())
+    })?;
+
+    let flips = arena.cycles(40, u32::MAX);
+    let cases = cases(&sample.journal(), flips, &mut rng)?;
+    let mut tally = Tally::default();
+    for (n, damage) in cases.iter().enumerate() {
+        let mut copy = sample.clone();
+        copy.dir = dir.join(format!("case-{n}"));
+        copy.set_text("journal.dir", copy.dir.join("journal").display());
+        copy_journal(&sample.journal(), &copy.journal())?;
+        damage.apply(&copy.journal()).doing(format!("{damage:?}"))?;
+        judge(&copy, &whole, &mut tally).doing(format!("{damage:?} in {}", copy.dir.display()))?;
+        std::fs::remove_dir_all(&copy.dir)?;
+    }
+    Ok(format!(
+        "{} cases: {} stopped the start with 3 and left the files alone, {} met unused bytes and every record was as before, 0 silent",
+        cases.len(),
+        tally.detected,
+        tally.harmless
+    ))
+}
+
+fn make_sample(sample: &Replica, seed: u64) -> Outcome {
+    let mut bridge = sample.start()?;
+    let target = Target::default();
+    target.set(bridge.ready()?.ingress);
+    let mut load = Load::new(1, seed);
+    load.forms = &[Form::Itinerary, Form::Profile, Form::Fop, Form::Ess];
+    let sender = load.start(&target);
+    wait::until_true(Duration::from_secs(60), "400 postbacks", || {
+        sender.accepted() >= 400
+    })?;
+    sender.finish()?;
+    bridge.process.kill9()
+}
+
+/// Every page of the database and of the log once, or as many as asked for; then everything else.
+fn cases(journal: &Path, flips: u32, rng: &mut Rng) -> Outcome<Vec<Damage>> {
+    let mut places = Vec::new();
+    for file in [DATABASE, LOG] {
+        let length = std::fs::metadata(journal.join(file))?.len();
+        places.extend(
+            (0..length.div_ceil(PAGE))
+                .map(|page| (file, page * PAGE, PAGE.min(length - page * PAGE))),
+        );
+    }
+    while places.len() > flips as usize {
+        places.swap_remove(rng.below(places.len() as u64) as usize);
+    }
+    let mut cases: Vec<Damage> = places
+        .into_iter()
+        .map(|(file, start, length)| Damage::Flip {
+            file,
+            byte: start + rng.below(length),
+            bit: rng.below(8) as u32,
+        })
+        .collect();
+    for file in [DATABASE, LOG] {
+        let length = std::fs::metadata(journal.join(file))?.len();
+        for _ in 0..4 {
+            cases.push(Damage::Cut {
+                file,
+                length: rng.below(length.max(1)),
+            });
+        }
+        cases.extend([Damage::Remove(file), Damage::Overwrite(file)]);
+    }
+    cases.push(Damage::Newer);
+    Ok(cases)
+}
+
+/// The start stops with 3 and tells, or serves and has every record.
+fn judge(copy: &Replica, whole: &str, tally: &mut Tally) -> Outcome {
+    let before = contents(&copy.journal())?;
+    let mut bridge = copy.spawn()?;
+    let code = wait::until(
+        Duration::from_secs(30),
+        "the start to end one way or the other",
+        || {
+            if bridge.log_line("ready").is_some() {
+                return Ok(Some(None));
+            }
+            Ok(bridge.process.ended()?.map(|status| Some(status.code())))
+        },
+    )?;
+    match code {
+        Some(Some(3)) => {
+            tells(&bridge, copy)?;
+            ensure(contents(&copy.journal())? == before, || {
+                "the files were touched".into()
+            })?;
+            tally.detected += 1;
+            Ok(())
+        }
+        None => {
+            let code = bridge.stop(STOP_LIMIT)?;
+            ensure(code == 0 || code == 3, || {
+                format!("served, then stopped with {code}: {}", bridge.last_words())
+            })?;
+            if code == 3 {
+                tally.detected += 1;
+                return tells(&bridge, copy);
+            }
+            let found = run_command(&mut copy.command(&["journal", "export"])?)?;
+            ensure(found == whole, || {
+                "served, and does not have every record: a silent skip".into()
+            })?;
+            tally.harmless += 1;
+            Ok(())
+        }
+        Some(code) => Err(Failure(format!(
+            "ended with {code:?} instead of 3: {}",
+            bridge.last_words()
+        ))),
+    }
+}
+
+/// The operator is told which file, and what to type.
+fn tells(bridge: &Bridge, copy: &Replica) -> Outcome {
+    let words = bridge.process.output();
+    let journal = copy.journal().display().to_string();
+    for word in [journal.as_str(), "concur-bridge journal"] {
+        ensure(words.contains(word), || {
+            format!(
+                "the message does not name {word:?}: {}",
+                bridge.last_words()
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// What is in the journal, read from a copy: reading must not change the sample.
+fn export(sample: &Replica, to: &Path) -> Outcome<String> {
+    let mut copy = sample.clone();
+    copy.dir = to.to_owned();
+    copy.set_text("journal.dir", to.join("journal").display());
+    copy_journal(&sample.journal(), &copy.journal())?;
+    let mut command: Command = copy.command(&["journal", "export"])?;
+    run_command(&mut command)
+}
+
+/// What the files hold. SQLite leaves an empty log where there was none.
+fn contents(journal: &Path) -> Outcome<Vec<Option<Vec<u8>>>> {
+    let content = |file| {
+        std::fs::read(journal.join(file))
+            .ok()
+            .filter(|content| !content.is_empty())
+    };
+    Ok([DATABASE, LOG, "journal.mark"].map(content).to_vec())
+}
+
+fn copy_journal(from: &Path, to: &Path) -> Outcome {
+    std::fs::create_dir_all(to)?;
+    for file in [DATABASE, LOG, "journal.mark"] {
+        std::fs::copy(from.join(file), to.join(file)).doing(file)?;
+    }
+    Ok(())
+}
