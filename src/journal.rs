@@ -264,18 +264,25 @@ impl Journal {
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, AppendError> {
         let shared = &self.inner.shared;
         let (reply, answer) = oneshot::channel();
-        shared.queue.push(job(reply), |reserved_bytes| {
+        let queued = shared.queue.push(job(reply), |reserved_bytes| {
             match shared.limits.refusal(reserved_bytes) {
                 Some(cause) => Err(AppendError::Full(cause)),
                 None => Ok(()),
             }
-        })?;
-        answer.await.unwrap_or_else(|_| {
-            Err(shared
-                .poison
-                .cause()
-                .map_or(AppendError::Closing, shared::poisoned))
-        })
+        });
+        let answered = match queued {
+            Ok(()) => answer.await.unwrap_or_else(|_| {
+                Err(shared
+                    .poison
+                    .cause()
+                    .map_or(AppendError::Closing, shared::poisoned))
+            }),
+            Err(refused) => Err(refused),
+        };
+        if let Err(AppendError::Full(cause)) = &answered {
+            shared.limits.note_refusal(*cause);
+        }
+        answered
     }
 }
 

@@ -12,6 +12,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -25,6 +27,8 @@ const LEAST_FLOOR_BYTES: u64 = 4 << 20;
 const COMMIT_BYTES: u64 = 32 << 10;
 /// Room that is kept for a record of the largest default body.
 const READY_BYTES: u64 = 512 << 10;
+/// How long a refusal counts against readiness: probes come every few seconds.
+const REFUSAL_COUNTS_FOR: Duration = Duration::from_secs(2);
 /// Free bytes below which not even the journal's own housekeeping writes.
 const HOUSEKEEPING_BYTES: u64 = 1 << 20;
 
@@ -40,6 +44,8 @@ pub(super) struct Limits {
     reusable_bytes: AtomicU64,
     log_bytes: AtomicU64,
     disk_free_bytes: AtomicU64,
+    /// When a record was last refused, and why.
+    refused: Mutex<Option<(Instant, FullCause)>>,
 }
 
 /// What may be written now.
@@ -63,6 +69,7 @@ impl Limits {
             reusable_bytes: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
             disk_free_bytes: AtomicU64::new(u64::MAX),
+            refused: Mutex::new(None),
         }
     }
 
@@ -126,6 +133,18 @@ impl Limits {
     /// readiness is to be told before. A small journal keeps a smaller reserve, or it would never be ready.
     pub(super) fn unready(&self) -> Option<FullCause> {
         self.refusal(READY_BYTES.min(self.max_size_bytes / 16))
+            .or_else(|| {
+                let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                refused
+                    .filter(|(when, _)| when.elapsed() < REFUSAL_COUNTS_FOR)
+                    .map(|(_, cause)| cause)
+            })
+    }
+
+    /// Notes that a record was refused: much on its way at once meets a limit before the reserve says so.
+    pub(super) fn note_refusal(&self, cause: FullCause) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), cause));
     }
 
     /// Whether published records are worth more as free pages than as history: nine tenths of a limit are reached, or so
