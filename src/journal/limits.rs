@@ -214,6 +214,7 @@ mod tests {
             reusable_bytes: reusable.into(),
             log_bytes: 0.into(),
             disk_free_bytes: free.into(),
+            refused: Mutex::new(None),
         }
     }
 
