@@ -331,3 +331,48 @@ fn with_a_token_file_everything_but_probes_and_metrics_asks_for_it() {
         .to_owned();
     assert!(home.run(&["quarantine", "discard", &id]).status.success());
 }
+
+#[test]
+fn a_repeated_ess_delivery_is_one_event_and_the_same_id_with_other_bytes_is_another() {
+    let home = Home::new(&[]);
+    let bridge = home.serve();
+    let delivery = |trip: &str| {
+        let body = json!({
+            "id": "8f1e2d3c", "correlationId": "c-1", "eventType": "ItineraryUpdated", "topic": "public.concur.travel.itinerary",
+            "timeStamp": "2026-11-24T00:42:39Z", "facts": { "id": trip, "userId": "u-1" },
+        });
+        let answer = bridge.post(
+            "/ess",
+            "Content-Type: application/json\r\n",
+            body.to_string().as_bytes(),
+        );
+        assert_eq!(answer.status, 200, "{answer:?}");
+        serde_json::from_str::<Value>(&answer.body).unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(delivery("T1"), "8f1e2d3c", "the sender's id is the event's");
+    assert_eq!(delivery("T1"), "8f1e2d3c");
+    let other = delivery("T2");
+    assert_ne!(other, "8f1e2d3c");
+    assert_eq!(
+        delivery("T2"),
+        other,
+        "the second event is repeated as well"
+    );
+    let exported = home.json(&["journal", "export"]);
+    assert_eq!(exported.len(), 2);
+    assert_eq!(
+        exported[0]["event"]["source"],
+        "/concur/ess/v4/public.concur.travel.itinerary"
+    );
+    assert_eq!(exported[0]["key"], "T1");
+    assert_eq!(exported[1]["event"]["data"]["senderId"], "8f1e2d3c");
+    let metrics = bridge.ask("/metrics", "").body;
+    assert!(
+        metrics.contains("concur_bridge_ess_repeated_total 2")
+            && metrics.contains("concur_bridge_ess_id_reused_total 1"),
+        "{metrics}"
+    );
+}
