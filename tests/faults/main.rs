@@ -25,7 +25,7 @@ mod replicas;
 mod runner;
 mod soak;
 mod stateless;
-#[allow(dead_code, reason = "some tools are for lines yet to come")]
+#[allow(dead_code, reason = "the tools' own tests use all of it")]
 mod support;
 mod trial;
 
