@@ -24,8 +24,8 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut rng = arena.rng("1");
     let cycles = arena.cycles(20, 1_000);
     let mut trial = Trial::begin(arena, arena.replica("1", "bridge-0")?)?;
-    // Paced, so that a long run reads back in reasonable time; fast enough that most kills hit a group commit.
-    let mut load = Load::new(1, rng.next()).at_rate(if arena.long { 400 } else { 1_500 });
+    // Paced, so that reading back takes a reasonable time; fast enough that kills hit open commits and transactions.
+    let mut load = Load::new(1, rng.next()).at_rate(400);
     load.forms = &[Form::Itinerary, Form::Profile, Form::Fop, Form::Ess];
     let sender = load.start(&trial.target);
     let mut recovery = Vec::new();

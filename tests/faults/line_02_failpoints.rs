@@ -44,7 +44,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     replica.set_text("journal.retain_for", "100ms");
     replica.set_text("journal.retain_size", "0B");
     let mut trial = Trial::begin(arena, replica)?;
-    let mut load = Load::new(1, rng.next()).at_rate(800);
+    let mut load = Load::new(1, rng.next()).at_rate(200);
     load.forms = &[Form::Itinerary, Form::Profile, Form::Fop, Form::Ess];
     let sender = load.start(&trial.target);
     let mut deaths = 0_u32;

@@ -28,7 +28,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     replica.set_text("journal.dir", disk.path().join("journal").display());
     replica.set_text("journal.min_free", "16MiB");
     let mut trial = Trial::begin(arena, replica)?;
-    let sender = Load::new(1, rng.next()).at_rate(1_000).start(&trial.target);
+    let sender = Load::new(1, rng.next()).at_rate(400).start(&trial.target);
     let mut recovery = Vec::new();
     for cycle in 1..=cycles {
         wait::pause(rng.between(Duration::from_millis(50), Duration::from_millis(900)));

@@ -37,7 +37,9 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut log = Vec::new();
     let mut fenced = Vec::new();
     for cycle in 1..=cycles {
-        let sender = Load::new(cycle * 2, rng.next()).start(&trial.target);
+        let sender = Load::new(cycle * 2, rng.next())
+            .at_rate(500)
+            .start(&trial.target);
         let seen = trial.follower.count();
         wait::until_true(FENCE_LIMIT, "events to be read", || {
             trial.follower.count() > seen + 50

@@ -38,7 +38,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut replica = arena.replica("7", "bridge-0")?;
     replica.set_text("kafka.brokers", proxy.address());
     let mut trial = Trial::begin(arena, replica)?;
-    let sender = Load::new(1, rng.next()).at_rate(500).start(&trial.target);
+    let sender = Load::new(1, rng.next()).at_rate(200).start(&trial.target);
 
     let hold = if arena.long {
         Duration::from_secs(30)

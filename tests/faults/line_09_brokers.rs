@@ -35,7 +35,7 @@ fn run(arena: &Arena) -> Outcome<String> {
         "line-9",
     )?;
     let mut trial = Trial::on(arena, replica, &kafka.bootstrap)?;
-    let sender = Load::new(1, rng.next()).at_rate(500).start(&trial.target);
+    let sender = Load::new(1, rng.next()).at_rate(200).start(&trial.target);
     let mut slowest = Duration::ZERO;
     for run in 0..runs {
         let node = run % 3 + 1;

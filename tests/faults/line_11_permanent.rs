@@ -39,7 +39,7 @@ fn too_large(arena: &Arena) -> Outcome<String> {
     const FAT: usize = 5;
     let mut rng = arena.rng("11a");
     let mut trial = Trial::begin(arena, arena.replica("11", "large")?)?;
-    let sender = Load::new(1, rng.next()).at_rate(300).start(&trial.target);
+    let sender = Load::new(1, rng.next()).at_rate(150).start(&trial.target);
     let topic = "line-11.itinerary";
     arena.kafka()?.tell(&format!("configs --alter --entity-type topics --entity-name {topic} --add-config max.message.bytes=8000"))?;
     let mut fat = send_fat(&trial, 2, FAT)?;
@@ -104,7 +104,7 @@ fn topic_deleted(arena: &Arena) -> Outcome<String> {
     }
     kafka.tell("topics --create --topic line-11-gone.positions --partitions 1 --config cleanup.policy=compact")?;
     let trial = Trial::begin(arena, replica)?;
-    let mut trips = Load::new(1, rng.next()).at_rate(200);
+    let mut trips = Load::new(1, rng.next()).at_rate(100);
     trips.forms = &[Form::Itinerary];
     let trips = trips.start(&trial.target);
     wait::until_true(ALARM_LIMIT, "events to be read", || {
@@ -154,7 +154,7 @@ fn acl_removed(arena: &Arena) -> Outcome<String> {
         r#"{ "security.protocol" = "SASL_PLAINTEXT", "sasl.mechanism" = "PLAIN", "sasl.username" = "bridge", "sasl.password" = "secret" }"#,
     );
     let trial = Trial::on(arena, replica, &kafka.bootstrap)?;
-    let sender = Load::new(1, rng.next()).at_rate(200).start(&trial.target);
+    let sender = Load::new(1, rng.next()).at_rate(100).start(&trial.target);
     wait::until_true(ALARM_LIMIT, "events to be read", || {
         trial.follower.count() > 50
     })?;

@@ -24,7 +24,7 @@ const GROWTH_LIMIT_KIB: u64 = 96 * 1024;
 
 fn run(arena: &Arena) -> Outcome<String> {
     let mut rng = arena.rng("15");
-    let time = Duration::from_secs(if arena.long { 60 } else { 5 });
+    let time = Duration::from_secs(if arena.long { 60 } else { 2 });
     let mut replica = arena.replica("15", "bridge-0")?;
     replica.set("ingress.max_in_flight", 512);
     let trial = Trial::begin(arena, replica)?;

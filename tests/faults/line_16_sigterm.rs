@@ -28,7 +28,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut rng = arena.rng("16");
     let cycles = arena.cycles(3, 50);
     let mut trial = Trial::begin(arena, arena.replica("16", "bridge-0")?)?;
-    let sender = Load::new(1, rng.next()).at_rate(1_500).start(&trial.target);
+    let sender = Load::new(1, rng.next()).at_rate(500).start(&trial.target);
 
     let mut log = Vec::new();
     let mut under_load = Duration::ZERO;

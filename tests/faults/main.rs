@@ -15,17 +15,19 @@ mod line_06_twin;
 mod line_07_replies;
 mod line_08_kafka_down;
 mod line_09_brokers;
+mod line_10_broker_errors;
 mod line_11_permanent;
 mod line_12_disk_full;
 mod line_13_byte_limit;
 mod line_14_slow_disk;
 mod line_15_overload;
 mod line_16_sigterm;
+mod line_26_formats;
 mod replicas;
 mod runner;
 mod soak;
 mod stateless;
-#[allow(dead_code, reason = "some tools are for lines yet to come")]
+#[allow(dead_code, reason = "the tools' own tests use all of it")]
 mod support;
 mod trial;
 
@@ -42,12 +44,14 @@ const LINES: &[Line] = &[
     line_07_replies::LINE,
     line_08_kafka_down::LINE,
     line_09_brokers::LINE,
+    line_10_broker_errors::LINE,
     line_11_permanent::LINE,
     line_12_disk_full::LINE,
     line_13_byte_limit::LINE,
     line_14_slow_disk::LINE,
     line_15_overload::LINE,
     line_16_sigterm::LINE,
+    line_26_formats::LINE,
     soak::LINE,
     stateless::LINE,
     replicas::LINE,

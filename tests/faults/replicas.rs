@@ -54,7 +54,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     target.set(balancer.address);
     let sender = Load::new(1, rng.next())
         .over(12)
-        .at_rate(600)
+        .at_rate(300)
         .start(&target);
 
     for _ in 0..kills {

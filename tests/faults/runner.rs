@@ -98,6 +98,26 @@ enum Ending {
     Skipped(Failure),
 }
 
+/// What `--markdown` writes above the figures.
+const PREFACE: &str = "\
+# Reliability: what is promised, and what was done to break it
+
+Written by `dev/faults --markdown docs/reliability.md`: each line ran against the real binary as a process of its own and a real Apache Kafka, on one
+machine; the last column replays it. `dev/faults --long` runs the long form, `dev/soak --for 1800s` the soak.
+
+The oracle behind every figure: senders log each request and its answer; a reader with `isolation.level=read_committed` reads during the fault, and
+everything is read once more afterwards. *Lost*: answered 2xx and never read. *Doubled*: read twice. *Reordered*: read before one of the same key that had
+been answered 2xx before it was sent. *Phantom*: never sent. *Altered*: not valid by its JSON Schema, or a field, key, header or the sealed token differs.
+*Gaps*: holes or repetitions in `concur-bridge-position`. A request without a 2xx may appear once or not at all.
+
+";
+
+/// The head of the table.
+const HEADER: &str = "\
+| # | promise | fault | how | figure | command |
+|---|---|---|---|---|---|
+";
+
 /// Runs the lines asked for, all of them when none is.
 pub(crate) fn run(lines: &[Line], options: Options) -> Outcome<ExitCode> {
     for name in &options.lines {
@@ -112,9 +132,7 @@ pub(crate) fn run(lines: &[Line], options: Options) -> Outcome<ExitCode> {
     let required = std::env::var("CONCUR_BRIDGE_REQUIRE").unwrap_or_default();
     let required = required.split(',').any(|word| word.trim() == "faults");
     let arena = Arena::open(&options)?;
-    let mut report = String::from(
-        "| # | promise | fault | how | figure | command |\n|---|---|---|---|---|---|\n",
-    );
+    let mut report = format!("{PREFACE}{HEADER}");
     let mut failed = Vec::new();
     println!(
         "fault suite, seed {}, work in {}",

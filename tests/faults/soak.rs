@@ -36,7 +36,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut replica = arena.replica("28", "bridge-0")?;
     replica.set_text("kafka.brokers", proxy.address());
     let mut trial = Trial::begin(arena, replica)?;
-    let sender = Load::new(1, rng.next()).at_rate(300).start(&trial.target);
+    let sender = Load::new(1, rng.next()).at_rate(150).start(&trial.target);
     let start = Instant::now();
     let mut faults = 0_u32;
     let mut slopes = Vec::new();

@@ -37,7 +37,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     ensure(!trial.replica.journal().exists(), || {
         "the stateless mode made a journal".into()
     })?;
-    let sender = Load::new(1, rng.next()).at_rate(500).start(&trial.target);
+    let sender = Load::new(1, rng.next()).at_rate(200).start(&trial.target);
 
     for _ in 0..cycles {
         wait::pause(rng.between(Duration::from_millis(50), Duration::from_millis(500)));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::arena::Arena;
 use crate::support::bridge::{Bridge, Ready, Replica};
 use crate::support::failure::{Doing, Failure, Outcome, ensure};
+use crate::support::observed::Observed;
 use crate::support::oracle::{Promises, Verdict, judge, taken_back};
 use crate::support::reader::{Follower, Source, read_all};
 use crate::support::sender::{Fate, Sent, Target};
@@ -82,6 +83,21 @@ impl Trial {
     pub(crate) fn settle(mut self, log: &[Sent], promises: Promises) -> Outcome<Verdict> {
         // A loss ends this wait as well: the verdict names it.
         let waited = self.wait_read(log);
+        self.end()?;
+        let verdict = self.judge(log, promises)?;
+        waited.map(|()| verdict)
+    }
+
+    /// As [`Self::settle`], for a line that judges by itself.
+    pub(crate) fn read_back(mut self, log: &[Sent]) -> Outcome<Vec<Observed>> {
+        let waited = self.wait_read(log);
+        self.end()?;
+        let read = read_all(&self.source)?;
+        waited.map(|()| read)
+    }
+
+    /// An orderly stop once everything is published.
+    fn end(&mut self) -> Outcome {
         if let Some(status) = self.bridge.process.ended()? {
             return Err(Failure(format!(
                 "the bridge ended by itself, {status}: {}",
@@ -97,9 +113,7 @@ impl Trial {
                 "the bridge stopped with {code}: {}",
                 self.bridge.last_words()
             )
-        })?;
-        let verdict = self.judge(log, promises)?;
-        waited.map(|()| verdict)
+        })
     }
 
     /// Judges what is in Kafka. The bridge must have ended.

@@ -168,10 +168,6 @@ pub struct Ready {
     pub ingress: SocketAddr,
     /// Address for operators.
     pub admin: SocketAddr,
-    /// The journal's UUID; none in stateless mode.
-    pub journal: Option<String>,
-    /// Last durable sequence number.
-    pub position: Option<u64>,
     /// From the start of the process to this line.
     pub after: Duration,
 }
@@ -286,11 +282,6 @@ pub fn parse_ready(line: &Value, after: Duration) -> Outcome<Ready> {
     Ok(Ready {
         ingress: address("ingress")?,
         admin: address("admin")?,
-        journal: line
-            .get("journal")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
-        position: line.get("position").and_then(Value::as_u64),
         after,
     })
 }

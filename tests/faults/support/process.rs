@@ -91,11 +91,6 @@ impl Process {
             })
             .doing("no VmRSS")
     }
-
-    /// Open file descriptors.
-    pub fn descriptors(&self) -> Outcome<usize> {
-        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.id()))?.count())
-    }
 }
 
 impl Drop for Process {

@@ -147,18 +147,16 @@ struct Shared {
     stop: AtomicBool,
     accepted: AtomicU64,
     shed: AtomicU64,
-    /// Also what was answered as it must never be: the verdict tells.
-    unanswered: AtomicU64,
 }
 
 impl Shared {
+    /// What is neither is for the verdict.
     fn count(&self, fate: Fate) {
-        let counter = match fate {
-            Fate::Accepted(_) => &self.accepted,
-            Fate::Shed => &self.shed,
-            Fate::Unanswered | Fate::Wrong(_) => &self.unanswered,
+        match fate {
+            Fate::Accepted(_) => self.accepted.fetch_add(1, Ordering::Relaxed),
+            Fate::Shed => self.shed.fetch_add(1, Ordering::Relaxed),
+            Fate::Unanswered | Fate::Wrong(_) => 0,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -178,11 +176,6 @@ impl Sender {
     /// Requests answered 503 until now.
     pub fn shed(&self) -> u64 {
         self.shared.shed.load(Ordering::Relaxed)
-    }
-
-    /// Requests without an answer until now.
-    pub fn unanswered(&self) -> u64 {
-        self.shared.unanswered.load(Ordering::Relaxed)
     }
 
     /// The clock of [`Sent::at`].

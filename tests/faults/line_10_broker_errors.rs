@@ -1,0 +1,120 @@
+//! Every retriable error of every API that the bridge uses, given by librdkafka's mock cluster.
+//!
+//! The mock shows aborted records and does not fence: it is no witness for "once". For what is lost and in which order
+//! things first appear it is.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
+
+use crate::arena::Arena;
+use crate::runner::{Line, anywhere};
+use crate::support::bridge::Replica;
+use crate::support::failure::{Doing, Outcome, ensure};
+use crate::support::oracle::{Promises, judge};
+use crate::support::sender::Load;
+use crate::support::wait;
+use crate::trial::{STOP_LIMIT, Trial};
+
+pub(crate) const LINE: Line = Line {
+    name: "10",
+    promise: "A retriable error of Kafka costs time, never an event or the order",
+    fault: "every retriable error of every API",
+    how: "error stacks of librdkafka's mock cluster, one pair after the other under load; the short form draws pairs",
+    possible: anywhere,
+    run,
+};
+
+const CODES: [Code; 11] = [
+    Code::RD_KAFKA_RESP_ERR__TRANSPORT,
+    Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+    Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+    Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+    Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+    Code::RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
+    Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+    Code::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+    Code::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+    Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+    Code::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS,
+];
+
+/// Asked for all the time.
+const STEADY: [Api; 3] = [Api::Produce, Api::AddPartitionsToTxn, Api::EndTxn];
+
+/// Asked for by the start sequence: the process is started anew for each.
+const AT_START: [Api; 5] = [
+    Api::Metadata,
+    Api::FindCoordinator,
+    Api::InitProducerId,
+    Api::ListOffsets,
+    Api::Fetch,
+];
+
+/// What pauses the publisher is tried again every 10 s; an unknown topic is asked for 30 s.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(90);
+
+fn run(arena: &Arena) -> Outcome<String> {
+    let mut rng = arena.rng("10");
+    let mut pairs: Vec<(Api, Code)> = STEADY
+        .into_iter()
+        .chain(AT_START)
+        .flat_map(|api| CODES.map(|code| (api, code)))
+        .collect();
+    let all = pairs.len();
+    while pairs.len() > arena.cycles(16, u32::MAX) as usize {
+        pairs.swap_remove(rng.below(pairs.len() as u64) as usize);
+    }
+
+    let cluster = MockCluster::new(1)?;
+    let bootstrap = cluster.bootstrap_servers();
+    let dir = arena.dir("10").join("bridge-0");
+    let mut replica = Replica::new(&dir, "bridge-0", &bootstrap, "line-10")?;
+    // The mock knows no API to make or describe topics.
+    replica.set("kafka.create_topics", false);
+    for topic in replica.topics() {
+        cluster.create_topic(&topic, 4, 1)?;
+    }
+    cluster.create_topic("line-10.positions", 1, 1)?;
+    let mut trial = Trial::on(arena, replica, &bootstrap)?;
+    let sender = Load::new(1, rng.next()).at_rate(200).start(&trial.target);
+    let mut slowest = Duration::ZERO;
+    for (api, code) in &pairs {
+        let doing = format!("{code:?} of {api:?}");
+        cluster.request_errors(*api, &[*code, *code]);
+        if AT_START.contains(api) {
+            // In order: the mock would show what a killed process had not committed, its position included.
+            let code = trial.bridge.stop(STOP_LIMIT)?;
+            ensure(code == 0, || format!("{doing}: stopped with {code}"))?;
+            trial.restart().doing(&doing)?;
+        }
+        let (start, seen) = (Instant::now(), trial.follower.count());
+        wait::until_true(RECOVERY_LIMIT, "publishing to go on", || {
+            trial.follower.count() > seen + 40
+        })
+        .doing(&doing)?;
+        slowest = slowest.max(start.elapsed());
+        cluster.clear_request_errors(*api);
+        ensure(trial.bridge.process.ended()?.is_none(), || {
+            format!("{doing}: the bridge ended: {}", trial.bridge.last_words())
+        })?;
+    }
+    let log = sender.finish()?;
+    let mut read = trial.read_back(&log)?;
+    // Aborted attempts are visible here: each event counts where it first appears.
+    let mut seen = HashSet::new();
+    read.retain(|event| event.tag.is_none_or(|tag| seen.insert(tag)));
+    let promises = Promises {
+        order: true,
+        ..Promises::STATELESS
+    };
+    let verdict = judge(&log, &read, promises);
+    ensure(verdict.is_clean(), || verdict.to_string())?;
+    Ok(format!(
+        "{} of {all} pairs, publishing again after at most {:.1} s; {verdict}",
+        pairs.len(),
+        slowest.as_secs_f64()
+    ))
+}
