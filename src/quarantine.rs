@@ -139,7 +139,7 @@ impl Quarantine {
     }
 }
 
-/// The request with this id, or the first whose id begins with it.
+/// The request with this id.
 ///
 /// # Errors
 /// [`QuarantineError::Unknown`], or the journal cannot be read.
