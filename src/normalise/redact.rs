@@ -18,8 +18,9 @@
 //!   characters that are no letters and no digits. `a` as a token would otherwise take every `a` out of every field and
 //!   protect nothing: what can be guessed in a second is no secret. Concur's tokens have 16 characters and more.
 //!
-//! **Not found**: a token whose first characters are hexadecimal digits, some others of which are percent-encoded,
-//! right behind a stray `%`. No encoder writes that.
+//! **Not found**: a token some characters of which are percent-encoded while an end of it joins what stands beside it
+//! into another escape: its first characters are hexadecimal digits behind a stray `%`, or it ends in `%` or `%` and a
+//! digit, left as they are, before hexadecimal digits. No encoder that encodes a token leaves its `%` as it is.
 
 mod decoded;
 mod event;
@@ -139,20 +140,22 @@ impl<'a> Secrets<'a> {
 impl Needle<'_> {
     /// Adds the ranges of `text` that are this token in some writing; they lie on character boundaries.
     fn find(&self, text: &str, found: &mut Vec<(usize, usize)>) {
-        let mut add = |finder: &Finder<'_>, from: usize, to: usize| {
+        // The token as sent counts, also where its escapes are undone and it got shorter.
+        let anywhere = self.raw.needle().len() >= SHORTEST_ANYWHERE;
+        let mut add = |from: usize, to: usize| {
             let range = (text.floor_char_boundary(from), text.ceil_char_boundary(to));
-            if finder.needle().len() >= SHORTEST_ANYWHERE || is_word(text, range) {
+            if anywhere || is_word(text, range) {
                 found.push(range);
             }
         };
         for at in self.raw.find_iter(text.as_bytes()) {
-            add(&self.raw, at, at + self.raw.needle().len());
+            add(at, at + self.raw.needle().len());
         }
         let plain = self.plain.as_ref().unwrap_or(&self.raw);
         if !text.contains('%') {
             if self.plain.is_some() {
                 for at in plain.find_iter(text.as_bytes()) {
-                    add(plain, at, at + plain.needle().len());
+                    add(at, at + plain.needle().len());
                 }
             }
             return;
@@ -163,7 +166,7 @@ impl Needle<'_> {
         }
         let (decoded, places) = decoded::with_places(text.as_bytes());
         for at in plain.find_iter(&decoded) {
-            add(plain, places[at], places[at + plain.needle().len()]);
+            add(places[at], places[at + plain.needle().len()]);
         }
     }
 }

@@ -46,6 +46,8 @@ fn a_token_that_looks_like_escapes_is_found_as_sent_decoded_and_encoded_again() 
     ] {
         assert_eq!(cleaned(token, &format!("<{text}>")), "<[token]>", "{text}");
     }
+    // Long as sent, short without its escapes, and a letter behind it.
+    assert_eq!(cleaned("aa%0AA0A", "aa%0AA%30Aé"), "[token]é");
     // Its plain form is no text, and must not be cut out of the middle of a character.
     assert_eq!(cleaned("%A9%A9%A9%A9", "é %A9 é"), "é %A9 é");
     assert_eq!(cleaned("%A9", "x é%20 %A9"), "x [token]%20 [token]");
@@ -109,6 +111,11 @@ proptest! {
         after in "[ -$&-~é]{0,20}",
         times_encoded in prop::collection::vec(0_usize..4, 40),
     ) {
+        // See "Not found".
+        let open_end = token.trim_end_matches(|char: char| char.is_ascii_hexdigit() || char == '%').len();
+        prop_assume!(
+            !token[open_end..].contains('%') || !after.starts_with(|char: char| char.is_ascii_hexdigit())
+        );
         let mut written = String::new();
         for (char, times) in token.chars().zip(times_encoded) {
             let mut code = String::from(char);

@@ -5,6 +5,7 @@
 //! would publish it again. So the true end is asked for with a client that reads uncommitted, and committed records are
 //! read until the last stable offset is past it.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -51,7 +52,7 @@ pub(super) fn newest(
     let consumer = connect(settings, &settings.reading())?;
     let (low, high) = wait_until_stable(&consumer, topic, end)?;
     if let Some(hint) = hint.filter(|hint| (low..high).contains(hint)) {
-        let found = scan(&consumer, topic, key, hint)?;
+        let found = scan(&consumer, topic, key, hint..high)?;
         if found.is_some() || hint == low {
             return Ok(found);
         }
@@ -59,7 +60,7 @@ pub(super) fn newest(
     if low == high {
         return Ok(None);
     }
-    Ok(scan(&consumer, topic, key, low)?)
+    Ok(scan(&consumer, topic, key, low..high)?)
 }
 
 fn wait_until_stable(
@@ -88,16 +89,19 @@ fn watermarks(consumer: &BaseConsumer<Listener>, topic: &str) -> Result<(i64, i6
         .map_err(|error| failure(consumer, topic, &error))
 }
 
-/// Reads from `offset` to the last stable offset.
+/// Reads these offsets.
+///
+/// The end of the partition alone does not end it: while others keep committing, the topic is theirs as well, librdkafka
+/// never gets to one.
 fn scan(
     consumer: &BaseConsumer<Listener>,
     topic: &str,
     key: &str,
-    offset: i64,
+    offsets: Range<i64>,
 ) -> Result<Option<Found>, Failure> {
     let mut assignment = TopicPartitionList::new();
     assignment
-        .add_partition_offset(topic, PARTITION, Offset::Offset(offset))
+        .add_partition_offset(topic, PARTITION, Offset::Offset(offsets.start))
         .and_then(|()| consumer.assign(&assignment))
         .map_err(|error| failure(consumer, topic, &error))?;
     let mut newest = None;
@@ -111,6 +115,9 @@ fn scan(
                         offset: message.offset(),
                         record: message.payload().and_then(PositionRecord::decode),
                     });
+                }
+                if message.offset() >= offsets.end - 1 {
+                    return Ok(newest);
                 }
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(newest),
