@@ -17,7 +17,7 @@ use metrics::Counter;
 
 use crate::event::{Delivery, Event, EventType};
 use crate::journal::{AppendError, Appended, Claim, Journal};
-use crate::normalise::{Malformed, Reason, Rules, normalise, unknown_parameters};
+use crate::normalise::{Malformed, Reason, Rules, normalise};
 use crate::postback::Postback;
 use crate::publish::direct::{Direct, DirectError};
 use crate::record::{Position, Record};
@@ -142,10 +142,6 @@ impl Acceptor {
     /// # Errors
     /// See [`Refusal`].
     pub async fn accept(&self, postback: Postback) -> Result<Accepted, Refusal> {
-        let unknown = unknown_parameters(&postback);
-        if unknown > 0 {
-            self.unknown_parameters.increment(unknown as u64);
-        }
         match normalise(&postback, &self.rules) {
             Ok(event) => self.keep_event(event).await.map_err(Refusal::Unavailable),
             Err(malformed) => Err(self.keep_malformed(&postback, malformed).await),
@@ -154,6 +150,10 @@ impl Acceptor {
 
     async fn keep_event(&self, mut event: Event) -> Result<Accepted, Unavailable> {
         let kind = event.kind;
+        if event.unknown_parameters > 0 {
+            self.unknown_parameters
+                .increment(event.unknown_parameters as u64);
+        }
         let delivery = event.delivery.take();
         let mut sealed = self.sealer.seal(event)?;
         let (mut id, mut claim) = match delivery {

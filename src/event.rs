@@ -39,6 +39,8 @@ pub struct Event {
     pub traceparent: Option<String>,
     /// A fop or profile body that is no Notification; sealed into `data.rawBody`.
     pub raw_body: Option<Bytes>,
+    /// How many query parameters of a v1 postback the contract does not know. They are ignored, and counted.
+    pub unknown_parameters: usize,
     /// The public `data`, without `token` and `rawBody`, which sealing adds.
     pub data: Data,
 }

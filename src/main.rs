@@ -3,6 +3,11 @@
 use std::process::ExitCode;
 
 use concur_bridge::cli::Cli;
+use mimalloc::MiMalloc;
+
+/// A tenth of the time of a request went into the C library's allocator, whose arenas grow by system calls.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     Cli::from_arguments().run().into()

@@ -49,12 +49,3 @@ pub fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Malformed>
         Dialect::Ess => ess::normalise(postback, rules),
     }
 }
-
-/// How many query parameters of a v1 postback the contract does not know. They are ignored; the caller counts them.
-/// Zero for a malformed query, and for ESS, whose query nobody reads.
-pub fn unknown_parameters(postback: &Postback) -> usize {
-    match postback.dialect {
-        Dialect::V1 => query::Query::parse(&postback.query).map_or(0, |query| query.unknown),
-        Dialect::Ess => 0,
-    }
-}

@@ -97,6 +97,7 @@ pub(super) fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Mal
         correlation_id,
         traceparent: traceparent::of(&postback.headers).map(str::to_owned),
         raw_body: None,
+        unknown_parameters: 0,
         data: parts.data(stream, envelope, rules),
     };
     clean(&mut event, postback, rules);

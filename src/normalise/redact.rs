@@ -79,7 +79,8 @@ struct Needle<'a> {
 impl<'a> Secrets<'a> {
     /// The tokens to look for; blank ones and repeated ones are left out.
     pub(super) fn new(tokens: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut needles: Vec<Needle<'a>> = Vec::new();
+        // A token, rarely one in the header as well.
+        let mut needles: Vec<Needle<'a>> = Vec::with_capacity(2);
         for token in tokens {
             let known = |needle: &Needle<'_>| needle.raw.needle() == token.as_bytes();
             if token.is_empty() || needles.iter().any(known) {

@@ -89,6 +89,7 @@ pub(super) fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Mal
         correlation_id: None,
         traceparent: traceparent::of(&postback.headers).map(str::to_owned),
         raw_body: news.has_raw_body.then(|| postback.body.clone()),
+        unknown_parameters: query.unknown,
         data: news.data,
     };
     secrets.clean_event(&mut event, rules);

@@ -40,11 +40,10 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             return Ok(Vec::new());
         }
         let waiting = durable.0 - self.confirmed.0;
-        if let Some(begun) = self.last_begin
+        if let Some(until) = self.rests_until
             && waiting < self.pacing.max_records as u64
-            && let Some(rest) = self.pacing.min_interval.checked_sub(begun.elapsed())
         {
-            producer.poll(rest);
+            producer.poll(until.saturating_duration_since(Instant::now()));
         }
         self.read_after(self.confirmed)
     }
@@ -61,7 +60,6 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             return Ok(Vec::new());
         };
         let begun = Instant::now();
-        self.last_begin = Some(begun);
         self.in_hand = Some((first.position, last.position));
         failpoint!("publish.before_begin");
         producer.begin()?;
@@ -298,8 +296,10 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             .split_off(&Position(self.confirmed.0 + 1));
         self.reset_backoff();
         self.status.publishing_works();
-        metrics::histogram!("concur_bridge_publish_duration_seconds")
-            .record(begun.elapsed().as_secs_f64());
+        let took = begun.elapsed();
+        let rest = (took * self.pacing.rest_ratio).min(self.pacing.max_rest);
+        self.rests_until = Some(Instant::now() + rest);
+        metrics::histogram!("concur_bridge_publish_duration_seconds").record(took.as_secs_f64());
         let mut by_topic: BTreeMap<&str, u64> = BTreeMap::new();
         for placed in batch {
             *by_topic

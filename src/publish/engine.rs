@@ -26,12 +26,16 @@ use crate::record::Position;
 /// Sizes and times. One set for production, another for the model test.
 #[derive(Debug, Clone)]
 pub(crate) struct Pacing {
-    /// Records of a transaction at most. Measured: throughput grows with it up to about this.
+    /// Records of a transaction at most. Measured: throughput grows with it up to about this, memory beyond.
     pub(crate) max_records: usize,
     /// Bytes of a transaction at most; bounds what the journal's reader and librdkafka hold.
     pub(crate) max_bytes: usize,
-    /// Between the beginnings of two transactions, unless one is full: at a steady rate some records share each.
-    pub(crate) min_interval: Duration,
+    /// How many times as long as a batch took the publisher rests after it, unless a full one waits. Nobody waits for
+    /// Kafka, but senders wait for an answer: many small transactions would take the cores of bridge and broker from
+    /// them, and it is under load that a transaction takes long and the rest collects many records for the next one.
+    pub(crate) rest_ratio: u32,
+    /// The longest rest: what it adds to the age of an event in Kafka.
+    pub(crate) max_rest: Duration,
     /// How long one wait for the journal may last before the producer is looked after.
     pub(crate) idle: Duration,
     /// How long one poll for delivery reports lasts.
@@ -57,9 +61,10 @@ pub(crate) struct Pacing {
 impl Default for Pacing {
     fn default() -> Self {
         Self {
-            max_records: 5_000,
-            max_bytes: 4 * 1024 * 1024,
-            min_interval: Duration::from_millis(5),
+            max_records: 2_500,
+            max_bytes: 2 * 1024 * 1024,
+            rest_ratio: 8,
+            max_rest: Duration::from_millis(150),
             idle: Duration::from_millis(100),
             poll: Duration::from_millis(1),
             slice: Duration::from_millis(500),
@@ -128,7 +133,8 @@ pub(crate) struct Engine<C, B> {
     pub(super) isolation: Isolation,
     /// First and last position of the batch that is being published.
     pub(super) in_hand: Option<(Position, Position)>,
-    pub(super) last_begin: Option<Instant>,
+    /// Until when the publisher rests after its last batch.
+    pub(super) rests_until: Option<Instant>,
     pub(super) last_probe: Instant,
     /// `max.message.bytes` by topic, for what can be told before sending.
     pub(super) topic_limits: BTreeMap<String, usize>,
@@ -193,7 +199,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             fenced: false,
             isolation: Isolation::default(),
             in_hand: None,
-            last_begin: None,
+            rests_until: None,
             last_probe: Instant::now(),
             topic_limits: BTreeMap::new(),
         }

@@ -66,7 +66,8 @@ fn pacing(world: &Shared) -> Pacing {
     Pacing {
         max_records: world.pick(1..=6),
         max_bytes: 10_000,
-        min_interval: Duration::ZERO,
+        rest_ratio: 0,
+        max_rest: Duration::ZERO,
         idle: Duration::ZERO,
         poll: Duration::ZERO,
         slice: Duration::ZERO,

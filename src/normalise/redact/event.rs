@@ -20,6 +20,7 @@ pub(super) fn clean(secrets: &Secrets<'_>, event: &mut Event, rules: &Rules) {
         correlation_id,
         traceparent,
         raw_body: _,
+        unknown_parameters: _,
         data,
     } = event;
     match source {

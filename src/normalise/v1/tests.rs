@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use jiff::Timestamp;
 
-use super::super::{normalise, unknown_parameters};
+use super::super::normalise;
 use super::*;
 use crate::config::ObjectUriHosts;
 use crate::postback::Dialect;
@@ -120,11 +120,9 @@ fn a_charset_counts_only_for_a_body_that_is_not_ascii() {
 
 #[test]
 fn unknown_parameters_are_counted_for_v1_only() {
-    let mut postback = postback("type=fop&a=1&b&oauth_token_key=x", None, "");
-    assert_eq!(unknown_parameters(&postback), 2);
-    postback.query.push_str("&type=fop");
-    assert_eq!(unknown_parameters(&postback), 0);
-    postback.query = "a=1".to_owned();
-    postback.dialect = Dialect::Ess;
-    assert_eq!(unknown_parameters(&postback), 0);
+    let fop = postback("type=fop&a=1&b&oauth_token_key=x", None, "");
+    assert_eq!(event(&fop).unwrap().unknown_parameters, 2);
+    let mut webhook = postback("a=1", None, r#"{"eventType":"updated"}"#);
+    webhook.dialect = Dialect::Ess;
+    assert_eq!(event(&webhook).unwrap().unknown_parameters, 0);
 }
