@@ -15,6 +15,7 @@ mod errors;
 mod listener;
 mod positions;
 mod producer;
+mod reports;
 mod settings;
 mod survey;
 

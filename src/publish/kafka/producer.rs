@@ -14,6 +14,7 @@ use super::super::failure::{Failure, FailureKind};
 use super::super::message::{Message, Subject};
 use super::errors;
 use super::listener::Listener;
+use super::reports;
 use super::settings::ClientSettings;
 use super::survey;
 use crate::record::Position;
@@ -140,7 +141,7 @@ impl Producer for KafkaProducer {
     }
 
     fn poll(&mut self, timeout: Duration) {
-        self.inner.poll(timeout);
+        reports::handle(&self.inner, timeout);
     }
 
     fn in_flight(&self) -> usize {
@@ -168,7 +169,7 @@ impl Producer for KafkaProducer {
     fn abort(&mut self, timeout: Duration) {
         // Reported first: rdkafka's abort waits for reports that nobody fetches.
         self.inner.purge(PurgeConfig::default().queue().inflight());
-        self.inner.poll(PURGE_WAIT.min(timeout));
+        reports::handle(&self.inner, PURGE_WAIT.min(timeout));
         if let Err(error) = self.inner.abort_transaction(timeout) {
             tracing::debug!("a transaction is not aborted, the next session does it: {error}");
         }
