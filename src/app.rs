@@ -4,7 +4,7 @@
 //! port is bound. Kafka is not waited for: the bridge is ready without it.
 //!
 //! **Stop**, when a signal or a part of the process asks for it: readiness is withdrawn and nothing more is taken in →
-//! answers in progress are given, the open transaction is finished → the journal is closed. What takes longer than
+//! answers in progress are given, the open transaction is finished → the journal is closed → the last traces go out. What takes longer than
 //! `shutdown.drain_deadline` is left where it is, durable, and the exit code says so.
 
 mod keeping;
@@ -30,6 +30,7 @@ use crate::reload::{LoadError, Reloader};
 use crate::seal::Sealer;
 use crate::secret::{KeyError, Vault};
 use crate::shutdown::Shutdown;
+use crate::traces::{Traces, TracesError};
 
 /// How often the metrics' histograms are folded together when nobody scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -69,6 +70,7 @@ pub struct App {
     console_listener: TcpListener,
     keeping: Keeping,
     reloader: Reloader,
+    traces: Option<Traces>,
     drain_deadline: Duration,
     admin: SocketAddr,
     shutdown: Shutdown,
@@ -99,12 +101,14 @@ impl App {
         };
 
         let keeping = Keeping::open(config, mode).await?;
+        let traces = Traces::open(&config.otel, keeping.instance())?;
         let acceptor = Acceptor::new(rules.clone(), sealer.clone(), keeping.keeper());
         let ingress = match mode {
             Mode::Serve => Some(Ingress::bind(
                 &config.ingress,
                 &config.auth,
                 acceptor,
+                traces.clone(),
                 &mut reloader,
             )?),
             Mode::DrainOnly => None,
@@ -134,6 +138,7 @@ impl App {
             console_listener,
             keeping,
             reloader,
+            traces,
             drain_deadline: config.shutdown.drain_deadline,
             admin,
             shutdown,
@@ -183,6 +188,9 @@ impl App {
             None => false,
         };
         let transaction_open = self.keeping.close(deadline).await;
+        if let Some(traces) = self.traces {
+            traces.close(deadline).await;
+        }
         if answers_open || transaction_open {
             tracing::warn!(
                 answers_open,
@@ -261,6 +269,12 @@ impl From<KeyError> for StartError {
 
 impl From<LoadError> for StartError {
     fn from(error: LoadError) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+}
+
+impl From<TracesError> for StartError {
+    fn from(error: TracesError) -> Self {
         Self::new(Exit::Usage, error)
     }
 }

@@ -23,6 +23,7 @@ use ipnet::IpNet;
 pub use load::ConfigError;
 pub use reader::Fault;
 pub use units::parse_duration;
+use url::Url;
 
 /// The whole configuration, valid.
 #[derive(Debug, Clone)]
@@ -49,6 +50,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// Logging.
     pub log: Log,
+    /// Traces.
+    pub otel: Otel,
     /// The wanted ESS subscriptions, for `subscriptions check`.
     pub subscriptions: Vec<Subscription>,
 }
@@ -292,13 +295,22 @@ pub struct Shutdown {
     pub drain_deadline: Duration,
 }
 
-/// `[log]` and `[otel]`
+/// `[log]`
 #[derive(Debug, Clone)]
 pub struct Log {
     /// A level, or directives as `tracing` knows them.
     pub level: String,
     /// One JSON object a line, or text.
     pub format: LogFormat,
+}
+
+/// `[otel]`
+#[derive(Debug, Clone)]
+pub struct Otel {
+    /// Base URL of the collector that takes OTLP over HTTP; `None`: no traces.
+    pub endpoint: Option<Url>,
+    /// The resource's `service.name`.
+    pub service_name: String,
 }
 
 /// The form of log lines.

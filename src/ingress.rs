@@ -58,6 +58,7 @@ use crate::accept::{Accepted, Acceptor, Refusal};
 use crate::config;
 use crate::postback::{Dialect, Postback};
 use crate::reload::{LoadError, Reloader};
+use crate::traces::Traces;
 
 /// Connections that wait in the kernel to be accepted, at most; the system's own limit may be lower.
 const BACKLOG: i32 = 4096;
@@ -113,6 +114,7 @@ impl<A: Accept> Ingress<A> {
         ingress: &config::Ingress,
         auth: &config::Auth,
         acceptor: A,
+        traces: Option<Traces>,
         reloader: &mut Reloader,
     ) -> Result<Self, BindError> {
         let route = |dialect, path: &str, guard, reloader: &mut Reloader| {
@@ -128,6 +130,7 @@ impl<A: Accept> Ingress<A> {
         ];
         let handler = handler::Handler {
             acceptor,
+            traces,
             routes,
             signatures: signature::Signatures::new(auth, reloader)?,
             max_body_bytes: ingress.max_body_bytes,

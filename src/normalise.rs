@@ -22,7 +22,7 @@ mod notification;
 mod object_uri;
 mod query;
 mod redact;
-mod traceparent;
+pub(crate) mod traceparent;
 mod v1;
 
 pub use malformed::{Malformed, Reason};

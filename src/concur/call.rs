@@ -1,15 +1,13 @@
 //! One call and its tries.
 
-use std::error::Error;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::retry::{Patience, retry_after};
 use super::{BaseUrl, CallError, words};
+use crate::outbound;
 use crate::secret::Token;
 
 /// Largest answer that is read: a list of subscriptions is a few KiB.
@@ -81,8 +79,9 @@ impl Client {
             .pool_max_idle_per_host(0)
             .http1_only()
             .http1_title_case_headers();
+        let tls = outbound::tls(base.is_https()).map_err(|error| ClientError(error.to_string()))?;
         builder = builder
-            .tls_backend_preconfigured(tls(&base)?)
+            .tls_backend_preconfigured(tls)
             .https_only(base.is_https());
         if base.is_loopback() {
             builder = builder.no_proxy();
@@ -165,7 +164,7 @@ impl Client {
         match tokio::time::timeout(timeout, self.send(request)).await {
             Err(_elapsed) => Try::Silent,
             Ok(Ok((status, headers, body))) => Try::Answered(status, headers, body),
-            Ok(Err(error)) => Try::Broken(innermost(&error.without_url())),
+            Ok(Err(error)) => Try::Broken(outbound::innermost(&error.without_url())),
         }
     }
 
@@ -259,31 +258,4 @@ impl Scheme {
 /// Whether the same request may succeed a little later.
 fn is_passing(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
-}
-
-/// The cause behind reqwest's layers of "error sending request".
-fn innermost(error: &reqwest::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        words = next.to_string();
-        cause = next.source();
-    }
-    words
-}
-
-/// TLS with the platform's roots. Loopback over http needs none, and must not fail where there are none.
-fn tls(base: &BaseUrl) -> Result<rustls::ClientConfig, ClientError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ClientError(error.to_string()))?;
-    let verified = if base.is_https() {
-        builder
-            .with_platform_verifier()
-            .map_err(|error| ClientError(error.to_string()))?
-    } else {
-        builder.with_root_certificates(rustls::RootCertStore::empty())
-    };
-    Ok(verified.with_no_client_auth())
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use super::reader::Section;
 use super::{
     AcknowledgeAfter, Admin, Config, Events, EventsMode, Journal, Log, LogFormat, ObjectUriHosts,
-    PublishToken, Shutdown, Subscription, Tokens, UserIds,
+    Otel, PublishToken, Shutdown, Subscription, Tokens, UserIds,
 };
 use crate::ingress::check_exposed;
 
 /// Every section.
-pub(super) const NAMES: [&str; 11] = [
+pub(super) const NAMES: [&str; 12] = [
     "ingress",
     "auth",
     "journal",
@@ -25,6 +25,7 @@ pub(super) const NAMES: [&str; 11] = [
     "admin",
     "shutdown",
     "log",
+    "otel",
     "subscriptions",
 ];
 
@@ -56,6 +57,7 @@ pub(super) fn read(root: &mut Section) -> Config {
         admin: admin(root.section("admin")),
         shutdown: shutdown(root.section("shutdown")),
         log: log(root.section("log")),
+        otel: otel(root.section("otel")),
         subscriptions: root
             .sections("subscriptions")
             .into_iter()
@@ -196,6 +198,34 @@ fn log(mut section: Section) -> Log {
     log
 }
 
+fn otel(mut section: Section) -> Otel {
+    let otel = Otel {
+        endpoint: section.parsed("endpoint", COLLECTOR),
+        service_name: section
+            .string("service_name")
+            .unwrap_or("concur-bridge".to_owned()),
+    };
+    if let Some(endpoint) = &otel.endpoint {
+        let has_more = !endpoint.username().is_empty()
+            || endpoint.password().is_some()
+            || endpoint.query().is_some()
+            || endpoint.fragment().is_some();
+        if !matches!(endpoint.scheme(), "http" | "https") || !endpoint.has_host() {
+            section.fault("endpoint", format!("must be {COLLECTOR}"));
+        } else if has_more {
+            section.fault(
+                "endpoint",
+                "must have no user, query or fragment: credentials go into OTEL_EXPORTER_OTLP_HEADERS",
+            );
+        }
+    }
+    if otel.service_name.is_empty() {
+        section.fault("service_name", "must not be empty");
+    }
+    section.finish();
+    otel
+}
+
 fn subscription(mut section: Section) -> Subscription {
     let mut text = |key: &'static str| {
         section.string(key).unwrap_or_else(|| {
@@ -242,6 +272,8 @@ fn rules(config: &Config, root: &Section) {
         root.fault(exposed.section, exposed.to_string());
     }
 }
+
+const COLLECTOR: &str = "the base URL of an OTLP/HTTP collector such as \"http://127.0.0.1:4318\"";
 
 const ADDRESS: &str = "an address and port such as \"127.0.0.1:8080\"";
 

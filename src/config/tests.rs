@@ -91,6 +91,22 @@ fn a_variable_overrides_the_file_and_may_hold_any_type() {
 }
 
 #[test]
+fn the_collector_of_traces_is_a_plain_http_url() {
+    let config = parse("[otel]\nendpoint = 'http://[::1]:4318'\n", &[]).unwrap();
+    assert_eq!(config.otel.endpoint.unwrap().port(), Some(4318));
+    for bad in [
+        "127.0.0.1:4318",
+        "grpc://collector:4317",
+        "http://u:p@collector",
+        "http://collector/?token=x",
+    ] {
+        let faults = parse(&format!("[otel]\nendpoint = '{bad}'\n"), &[]).unwrap_err();
+        let is_named = faults.len() == 1 && faults[0].starts_with("otel.endpoint: ");
+        assert!(is_named, "{bad}: {faults:#?}");
+    }
+}
+
+#[test]
 fn a_listener_beyond_loopback_needs_a_method_for_each_path() {
     let open = "[ingress]\nlisten = '0.0.0.0:8080'\n";
     let faults = parse(open, &[]).unwrap_err();

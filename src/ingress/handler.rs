@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, Request, StatusCode, header};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 
@@ -30,10 +30,13 @@ use super::pace::{Pace, Phase};
 use super::refused::{Cause, Refused};
 use super::signature::Signatures;
 use crate::postback::{Dialect, Postback};
+use crate::traces::{Outcome, Traces, Underway};
 
 /// What all requests share.
 pub(super) struct Handler<A> {
     pub(super) acceptor: A,
+    /// Spans of what is let in, when a collector is configured.
+    pub(super) traces: Option<Traces>,
     pub(super) routes: [Route; 2],
     pub(super) signatures: Signatures,
     pub(super) max_body_bytes: usize,
@@ -107,21 +110,25 @@ impl<A: Accept> Caller<A> {
         if !self.pace.enter_answer() {
             return Err(Hangup(Ending::Evicted));
         }
-        let accepted = self
-            .handler
-            .acceptor
-            .accept(postback(dialect, parts, bytes, received_at))
-            .await;
+        let postback = postback(dialect, parts, bytes, received_at);
+        let traces = self.handler.traces.as_ref();
+        let span = traces.map(|traces| traces.begin(&postback, began));
+        let accepted = self.handler.acceptor.accept(postback).await;
         drop(admitted.ticket);
         match accepted {
             Ok(accepted) => {
                 let answer = answer::accepted(&accepted);
+                end(span, "accepted", answer.status());
                 self.handler
                     .meters
                     .answered(dialect, answer.status(), began);
                 self.finish(answer, false)
             }
-            Err(refusal) => self.refuse(deny(refusal.into()), true, began),
+            Err(refusal) => {
+                let refused = Refused::from(refusal);
+                end(span, refused.cause().label(), refused.cause().status());
+                self.refuse(deny(refused), true, began)
+            }
         }
     }
 
@@ -179,6 +186,12 @@ impl<A: Accept> Caller<A> {
         } else {
             answer
         })
+    }
+}
+
+fn end(span: Option<Underway<'_>>, label: &'static str, status: StatusCode) {
+    if let Some(span) = span {
+        span.end(Outcome { label, status });
     }
 }
 

@@ -13,7 +13,7 @@ const LENGTH: usize = 2 + 1 + 32 + 1 + 16 + 1 + 2;
 const LONGEST: usize = 128;
 
 /// The valid `traceparent` of these headers.
-pub(super) fn of(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn of(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all("traceparent").iter();
     let (value, None) = (values.next()?, values.next()) else {
         return None;

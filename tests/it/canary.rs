@@ -1,10 +1,12 @@
 //! Does a token, or with hashed user ids a login, get anywhere it must not?
 //!
 //! Canaries are planted in every field of a request, raw and percent-encoded, for every outcome and every mode; then
-//! everything that leaves the process is searched: answers, logs, metrics, the admin port, the output of commands, and all
-//! files on disk.
+//! everything that leaves the process is searched: answers, logs, metrics, traces, the admin port, the output of commands,
+//! and all files on disk.
 
+use crate::fake_http::FakeHttp;
 use crate::support::bridge::{Answer, Home, all_bytes};
+use crate::traces::collector;
 
 const TOKEN: &str = "cAnArY0tOkEn7Zq4Lw9";
 /// Every third byte of the token, percent-encoded.
@@ -213,13 +215,13 @@ fn requests() -> Vec<(&'static str, String, String, String, u16)> {
     requests
 }
 
-#[test]
-fn no_canary_leaves_the_process_or_reaches_the_disk_in_any_mode() {
+#[tokio::test(flavor = "multi_thread")]
+async fn no_canary_leaves_the_process_or_reaches_the_disk_in_any_mode() {
     let mut combinations = 0;
     for publish in ["encrypted", "fingerprint", "plain"] {
         for user in ["plain", "hashed"] {
             for events in ["structured", "binary"] {
-                combinations += search(publish, user, events);
+                combinations += search(publish, user, events, &collector().await);
             }
         }
     }
@@ -228,13 +230,14 @@ fn no_canary_leaves_the_process_or_reaches_the_disk_in_any_mode() {
 }
 
 /// Plants every canary in one mode. How many there were.
-fn search(publish: &str, user: &str, events: &str) -> usize {
+fn search(publish: &str, user: &str, events: &str, collector: &FakeHttp) -> usize {
     let mode = format!("{publish} {user} {events}");
     let home = Home::new(&[
         ("TOKENS__PUBLISH", publish),
         ("EVENTS__USER", user),
         ("EVENTS__MODE", events),
         ("LOG__LEVEL", "trace"),
+        ("OTEL__ENDPOINT", &collector.url("")),
     ]);
     let bridge = home.serve();
     let requests = requests();
@@ -315,6 +318,18 @@ fn search(publish: &str, user: &str, events: &str) -> usize {
         );
     }
     assert_eq!(bridge.stop(), 0);
+    // The last spans go out at the end.
+    let traces = collector.requests();
+    assert!(!traces.is_empty(), "{mode}: no traces to search");
+    for request in traces {
+        let text = format!(
+            "{}\n{}",
+            request.head,
+            String::from_utf8_lossy(&request.body)
+        );
+        none_in(&format!("{mode}: traces"), &text);
+        assert!(!text.contains(LOGIN), "{mode}: a login in the traces");
+    }
     requests.len()
 }
 

@@ -19,3 +19,4 @@ mod publish;
 mod publish_direct;
 mod simulator;
 mod support;
+mod traces;

@@ -99,7 +99,7 @@ impl Setup {
             open: Arc::clone(&open),
         };
         let mut reloader = Reloader::default();
-        let ingress = Ingress::bind(&self.ingress, &self.auth, acceptor, &mut reloader)?;
+        let ingress = Ingress::bind(&self.ingress, &self.auth, acceptor, None, &mut reloader)?;
         let address = ingress.local_addr();
         let stop = CancellationToken::new();
         let served = tokio::spawn(ingress.serve(stop.clone(), self.drain_deadline));
