@@ -17,5 +17,6 @@ mod normalise_corpus;
 mod process;
 mod publish;
 mod publish_direct;
+mod publish_positions;
 mod simulator;
 mod support;

@@ -77,6 +77,7 @@ struct World {
     late_commit: Option<usize>,
     last_position: Option<PositionRecord>,
     promise: Promise,
+    topics_made: bool,
     numbers: u64,
     /// What was kept whole in a quarantine, anybody's.
     kept: BTreeSet<String>,
@@ -127,6 +128,7 @@ impl Shared {
             late_commit: None,
             last_position: None,
             promise,
+            topics_made: false,
             numbers: 0,
             kept: BTreeSet::new(),
             stage: Stage::empty(),
@@ -388,14 +390,24 @@ impl Cluster for ModelCluster {
             replicas: 3,
             ..Facts::default()
         };
+        let made = world.topics_made;
         let seen = topics.iter().map(|topic| Seen {
             name: (*topic).to_owned(),
-            state: Ok(facts.clone()),
+            state: if made {
+                Ok(facts.clone())
+            } else {
+                Err(Failure::new(FailureKind::Topic, "unknown"))
+            },
         });
         Ok((Some("cluster".to_owned()), seen.collect()))
     }
 
     fn create(&mut self, _topics: &[NewTopic]) -> Result<(), Failure> {
+        let mut world = self.now();
+        if world.fault(0.5) {
+            return Err(Failure::new(FailureKind::Topic, "too few brokers"));
+        }
+        world.topics_made = true;
         Ok(())
     }
 
