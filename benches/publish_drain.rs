@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use concur_bridge::config::{Delivery, EventsMode, Kafka, Properties, Topics};
 use concur_bridge::event::EventType;
-use concur_bridge::publish::{Backlog, BacklogError, Publisher, Settings};
+use concur_bridge::publish::{Backlog, BacklogError, Lineage, Publisher, Settings};
 use concur_bridge::record::{Placed, Position, Record};
 use uuid::Uuid;
 
@@ -25,6 +25,13 @@ impl Backlog for Generated {
 
     fn generation(&self) -> u64 {
         1
+    }
+
+    fn lineage(&self) -> Lineage {
+        Lineage {
+            run: self.journal,
+            before: Vec::new(),
+        }
     }
 
     fn published(&self) -> (Position, Option<i64>) {
@@ -55,7 +62,7 @@ impl Backlog for Generated {
         Ok(Some(position.0 as u32))
     }
 
-    fn renew_uuid(&mut self) -> Result<Uuid, BacklogError> {
+    fn renew_uuid(&mut self, _after: Position) -> Result<Uuid, BacklogError> {
         Ok(self.journal)
     }
 

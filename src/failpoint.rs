@@ -1,10 +1,10 @@
-//! Kill points: named steps at which the fault suite lets the process die as if by `kill -9`.
+//! Kill points: named steps at which the fault suite lets the process die as if by `kill -9`, or stops it.
 //!
 //! With the feature `failpoints` and `CONCUR_BRIDGE_FAILPOINT=name` or `name:nth` in the environment, the process aborts
-//! when it reaches that step for the nth time (the first without a number). Without the feature
-//! `failpoint!` is nothing.
+//! when it reaches that step for the nth time (the first without a number); with `stop@name:nth` it stops as if by
+//! SIGSTOP, until somebody continues it. Without the feature `failpoint!` is nothing.
 
-/// Marks a step at which the fault suite may kill the process.
+/// Marks a step at which the fault suite may kill or stop the process.
 #[macro_export]
 macro_rules! failpoint {
     ($name:literal) => {
@@ -13,7 +13,7 @@ macro_rules! failpoint {
     };
 }
 
-/// Aborts the process when the environment names this step and its turn has come.
+/// Aborts or stops the process when the environment names this step and its turn has come.
 #[cfg(feature = "failpoints")]
 #[expect(
     clippy::disallowed_methods,
@@ -23,20 +23,30 @@ pub fn reach(name: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static WANTED: OnceLock<Option<(String, u64, bool)>> = OnceLock::new();
     static REACHED: AtomicU64 = AtomicU64::new(0);
 
     let wanted = WANTED.get_or_init(|| {
         let text = std::env::var("CONCUR_BRIDGE_FAILPOINT").ok()?;
-        match text.rsplit_once(':') {
-            Some((step, nth)) => Some((step.to_owned(), nth.parse().ok()?)),
-            None => Some((text, 1)),
+        let (place, stops) = match text.strip_prefix("stop@") {
+            Some(place) => (place, true),
+            None => (&*text, false),
+        };
+        match place.rsplit_once(':') {
+            Some((step, nth)) => Some((step.to_owned(), nth.parse().ok()?, stops)),
+            None => Some((place.to_owned(), 1, stops)),
         }
     });
-    if let Some((step, nth)) = wanted
+    if let Some((step, nth, stops)) = wanted
         && step == name
         && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == *nth
     {
-        std::process::abort();
+        if *stops {
+            let this = rustix::process::getpid();
+            // A process may always signal itself.
+            let _ = rustix::process::kill_process(this, rustix::process::Signal::STOP);
+        } else {
+            std::process::abort();
+        }
     }
 }

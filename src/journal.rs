@@ -19,7 +19,8 @@
 //! answers (`answer`), at times checkpoints (`checkpoint`) and tidies up (`housekeeping`). `start`, `open` and `recovery`
 //! (with `log_tail`) come before it; `limits`, `retention`, `quarantine` and `deliveries` are its rules; `reader` and
 //! `backlog` are what the publisher sees; `verify` runs in the background; `inspect` and `repair` serve the command line;
-//! `schema` and `record_codec` are the format. On disk: `journal.db`, `journal.db-wal`, `journal.mark`, `journal.lock`.
+//! `schema` and `record_codec` are the format. On disk: `journal.db`, `journal.db-wal`, `journal.mark`, `journal.lock`, and
+//! `journal.runs` for the publisher (`runs`).
 
 mod answer;
 mod backlog;
@@ -40,6 +41,7 @@ pub mod record_codec;
 mod recovery;
 pub mod repair;
 mod retention;
+mod runs;
 mod schema;
 mod shared;
 mod start;

@@ -13,7 +13,7 @@
 //! **Left to others.** What is published: the records are finished ([`seal`](crate::seal)).
 //!
 //! **Layout**, in the order of the data's way: [`backlog`] is what the journal gives, `engine` runs sessions, `start` is
-//! the start sequence with `prepare`, `topics` and `positions`, `batch` one transaction, `message` and `stub` what is sent,
+//! the start sequence with `prepare`, `topics`, `positions` and `succession`, `batch` one transaction, `message` and `stub` what is sent,
 //! `failure` what is done when something goes wrong, [`status`] what others see of it, `cluster` what Kafka is to all of
 //! these, and `kafka` the only place that names rdkafka. `direct` is the stateless mode, `check` the
 //! dry look that `concur-bridge check` takes.
@@ -36,6 +36,7 @@ mod start;
 pub mod status;
 mod stop;
 mod stub;
+mod succession;
 mod topics;
 
 use std::thread;
@@ -43,7 +44,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-pub use backlog::{Backlog, BacklogError};
+pub use backlog::{Backlog, BacklogError, Lineage};
 pub use check::{Findings, check};
 pub use kafka::{OWNED_PROPERTIES, demo};
 pub use message::{CORRELATION_HEADER, POSITION_HEADER, REPLAY_HEADER};

@@ -12,9 +12,9 @@ use super::fatal::{Broken, Fatal};
 use super::queue::{Job, Quarantined, Reply};
 use super::reader::{self, Range};
 use super::shared::Shared;
-use super::{AppendError, open, record_codec};
+use super::{AppendError, open, record_codec, runs};
 use crate::publish::Backlog;
-use crate::publish::backlog::BacklogError;
+use crate::publish::backlog::{BacklogError, Lineage};
 use crate::record::{Placed, Position, QuarantineFacts};
 
 /// The reason under which a record that Kafka refused for its size lies in the quarantine.
@@ -25,6 +25,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// The journal as the publisher's thread sees it. Belongs on a thread of its own: its methods block.
 pub struct PublisherBacklog {
     shared: Arc<Shared>,
+    lineage: Lineage,
     /// Taken out, not closed, when the journal has failed.
     connection: Option<Connection>,
 }
@@ -33,8 +34,10 @@ impl PublisherBacklog {
     pub(super) fn open(shared: Arc<Shared>) -> Result<Self, BacklogError> {
         let connection = open::reader_connection(&shared.directory)
             .map_err(|broken| backlog_error(broken, &shared.directory))?;
+        let lineage = runs::begin(&shared.directory);
         Ok(Self {
             shared,
+            lineage,
             connection: Some(connection),
         })
     }
@@ -79,6 +82,10 @@ impl Backlog for PublisherBacklog {
 
     fn generation(&self) -> u64 {
         self.shared.generation
+    }
+
+    fn lineage(&self) -> Lineage {
+        self.lineage.clone()
     }
 
     fn published(&self) -> (Position, Option<i64>) {
@@ -142,8 +149,8 @@ impl Backlog for PublisherBacklog {
         self.with(|connection| reader::crc_at(connection, position))
     }
 
-    fn renew_uuid(&mut self) -> Result<Uuid, BacklogError> {
-        self.command(|reply| Job::RenewUuid { reply })
+    fn renew_uuid(&mut self, after: Position) -> Result<Uuid, BacklogError> {
+        self.command(|reply| Job::RenewUuid { after, reply })
     }
 
     fn quarantine_oversized(&mut self, placed: &Placed) -> Result<(), BacklogError> {

@@ -37,7 +37,7 @@ pub(super) struct Changes {
     pub(super) records: u64,
     /// Receipt time of the first record.
     pub(super) first_received_ms: Option<i64>,
-    /// A UUID that begins with the next record.
+    /// A UUID under which records are numbered from now on.
     pub(super) epoch: Option<Epoch>,
     /// Whether anything was written at all.
     pub(super) wrote: bool,
@@ -100,8 +100,8 @@ impl Batch<'_, '_> {
                 let result = self.keep_oversized(position, &body);
                 self.hold(reply, result, Answer::Done)
             }
-            Job::RenewUuid { reply } => {
-                let result = self.renew_uuid();
+            Job::RenewUuid { after, reply } => {
+                let result = self.renew_uuid(after);
                 self.hold(reply, result, Answer::Uuid)
             }
             Job::BindCluster { cluster_id, reply } => {
@@ -213,15 +213,15 @@ impl Batch<'_, '_> {
         Ok(Ok(()))
     }
 
-    fn renew_uuid(&mut self) -> Result<Result<Uuid, AppendError>, Broken> {
+    fn renew_uuid(&mut self, after: Position) -> Result<Result<Uuid, AppendError>, Broken> {
         if let Some(error) = self.refuse_housekeeping() {
             return Ok(Err(error));
         }
         let epoch = Epoch {
-            first_position: Position(self.tail.position.0 + 1),
+            first_position: Position(after.min(self.tail.position).0 + 1),
             uuid: Uuid::now_v7(),
         };
-        epoch.save(self.connection)?;
+        epoch.replace_from(self.connection)?;
         self.changes.epoch = Some(epoch);
         self.changes.wrote = true;
         Ok(Ok(epoch.uuid))

@@ -57,6 +57,12 @@ impl MarkFile {
         Ok(this)
     }
 
+    /// Makes the mark unreadable, while a UUID that it may name is being replaced: a crash must leave none rather than one
+    /// that belongs to no journal.
+    pub(super) fn blank(&self) -> io::Result<()> {
+        self.0.write_all_at(&[0; LENGTH], 0)
+    }
+
     /// Overwrites the mark.
     pub(super) fn write(&self, mark: Mark) -> io::Result<()> {
         self.0.write_all_at(&encode(mark), 0)

@@ -24,6 +24,8 @@ pub(super) const LOG: &str = "journal.db-wal";
 pub(super) const MARK: &str = "journal.mark";
 /// Locked by the one process that may write.
 pub(super) const LOCK: &str = "journal.lock";
+/// Who had the journal open; see [`runs`](super::runs).
+pub(super) const RUNS: &str = "journal.runs";
 
 /// Bytes of a page. With 64 waiters and records of 900 bytes, 4, 8 and 16 KiB cost the same CPU per record; the smallest
 /// rewrites least when a single record is committed.
@@ -227,7 +229,7 @@ pub(super) fn create_database(directory: &Path) -> io::Result<()> {
 
 /// Closes the journal's files to others, in case they came from a backup.
 pub(super) fn tighten_files(directory: &Path) -> io::Result<()> {
-    for name in [DATABASE, LOG, "journal.db-shm", MARK, LOCK] {
+    for name in [DATABASE, LOG, "journal.db-shm", MARK, LOCK, RUNS] {
         let path = directory.join(name);
         match std::fs::metadata(&path) {
             Ok(data) if data.permissions().mode() & 0o077 != 0 => {

@@ -83,6 +83,8 @@ pub(super) enum Job {
         reply: Reply<()>,
     },
     RenewUuid {
+        /// Records beyond this one are numbered anew.
+        after: Position,
         reply: Reply<Uuid>,
     },
     BindCluster {
@@ -110,7 +112,7 @@ impl Job {
             Self::KeepOversized { reply, .. } | Self::BindCluster { reply, .. } => {
                 drop(reply.send(Err(error)));
             }
-            Self::RenewUuid { reply } => drop(reply.send(Err(error))),
+            Self::RenewUuid { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }

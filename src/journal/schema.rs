@@ -208,6 +208,15 @@ impl Epoch {
         Ok(())
     }
 
+    /// Writes the row in place of all that begin there or later, within the caller's transaction.
+    pub(super) fn replace_from(&self, connection: &Connection) -> Result<(), Broken> {
+        connection.execute(
+            "DELETE FROM epochs WHERE first_position >= ?1",
+            params![self.first_position],
+        )?;
+        self.save(connection)
+    }
+
     fn crc(&self) -> u32 {
         let mut crc = Checksum::default();
         crc.number(self.first_position.0);

@@ -49,13 +49,13 @@ impl Shared {
             .clone()
     }
 
-    /// Numbers new records under a new UUID; one that began at the same position never came to be used.
+    /// Numbers records under a new UUID, in place of those that began there or later.
     pub(super) fn begin_epoch(&self, epoch: Epoch) {
         let mut epochs = self.epochs.write().unwrap_or_else(PoisonError::into_inner);
         let mut changed: Vec<Epoch> = epochs
             .iter()
             .copied()
-            .filter(|old| old.first_position != epoch.first_position)
+            .filter(|old| old.first_position < epoch.first_position)
             .collect();
         changed.push(epoch);
         *epochs = changed.into();

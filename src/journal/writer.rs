@@ -194,6 +194,12 @@ impl Writer<'_> {
                 self.save_meta(changes.wrote)?;
             }
         }
+        if changes.epoch.is_some() {
+            self.mark.blank().map_err(|cause| Broken::File {
+                what: "writing journal.mark",
+                cause,
+            })?;
+        }
         failpoint!("journal.append.before_commit");
         self.end()?;
         failpoint!("journal.append.after_commit");

@@ -7,6 +7,15 @@ use uuid::Uuid;
 
 use crate::record::{Placed, Position};
 
+/// The run of a process, and those that had the same journal open before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    /// Random; new at each opening.
+    pub run: Uuid,
+    /// Earlier runs, newest first, as far as they are remembered. A copy of the journal has those of the original.
+    pub before: Vec<Uuid>,
+}
+
 /// The records that wait for Kafka, in order, and the mark of how far Kafka has got.
 pub trait Backlog: Send {
     /// The journal's UUID for new records, as position records name it.
@@ -14,6 +23,9 @@ pub trait Backlog: Send {
 
     /// How often this journal was opened; grows by one at each start.
     fn generation(&self) -> u64;
+
+    /// Who has this journal open, and who had.
+    fn lineage(&self) -> Lineage;
 
     /// The position up to which the journal itself knows that Kafka has everything, and the offset of the position
     /// record that said so.
@@ -40,8 +52,9 @@ pub trait Backlog: Send {
     /// The CRC that the journal keeps with the record at `position`, if it is still kept.
     fn crc_at(&mut self, position: Position) -> Result<Option<u32>, BacklogError>;
 
-    /// Numbers new records under a new UUID, durably: Kafka's position record does not fit this journal.
-    fn renew_uuid(&mut self) -> Result<Uuid, BacklogError>;
+    /// Numbers all records beyond `after`, those to come included, under a new UUID, durably: Kafka's position record does
+    /// not fit this journal, so what has their numbers there may be something else.
+    fn renew_uuid(&mut self, after: Position) -> Result<Uuid, BacklogError>;
 
     /// Keeps a copy of a record that Kafka refuses for its size in the quarantine, durably and once, however often called.
     fn quarantine_oversized(&mut self, record: &Placed) -> Result<(), BacklogError>;

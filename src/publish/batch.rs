@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::backlog::{Backlog, BacklogError};
 use super::cluster::{CallError, Cluster, Producer, SendError};
-use super::engine::{Engine, Interruption, NewestRun};
+use super::engine::{Engine, Interruption};
 use super::failure::{Failure, FailureKind};
 use super::message::{ComposeError, Message};
 use super::positions::PositionRecord;
@@ -184,10 +184,12 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         position: Position,
         crc: u32,
     ) -> Result<(), Interruption> {
+        let lineage = self.succession.lineage();
         let record = PositionRecord {
             journal: self.backlog.journal(),
             generation: self.backlog.generation(),
-            run: self.run,
+            run: lineage.run,
+            before: lineage.before.clone(),
             position: position.0,
             crc,
         };
@@ -280,7 +282,6 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
     pub(super) fn note_position(&mut self, producer: &mut C::Producer, position: Position) {
         self.confirmed = position;
         if self.transactional() {
-            self.newest_run = NewestRun::Ours;
             self.hint = producer.position_offset();
         }
         self.status.set_published(position);

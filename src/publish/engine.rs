@@ -3,13 +3,11 @@
 //! A **session** is the life of one producer: the start sequence ([`start`](super::start)), then batches
 //! ([`batch`](super::batch)) until something interrupts it. What interrupts it is a value, [`Interruption`]; what is done
 //! about a failure is one table, [`Failure::decision`]. Between sessions the engine keeps only what it knows for certain:
-//! how far Kafka has everything, whose position record it saw, and which records are too large.
+//! how far Kafka has everything, who published before it, and which records are too large.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
-
-use uuid::Uuid;
 
 use super::backlog::{Backlog, BacklogError};
 use super::cluster::{Cluster, Producer};
@@ -18,6 +16,7 @@ use super::message::Composer;
 use super::prepare::Preparation;
 use super::status::{Degraded, Status};
 use super::stop::Stop;
+use super::succession::Succession;
 use super::topics;
 use super::{End, Settings};
 use crate::config::{Delivery, Kafka};
@@ -120,13 +119,12 @@ pub(crate) struct Engine<C, B> {
     pub(super) positions_topic: String,
     /// Also the key of the position records.
     pub(super) transactional_id: String,
-    /// Random; names this process in its position records.
-    pub(super) run: Uuid,
     /// Kafka has everything up to here: by the journal's mark, by a matching position record, or by our own commits.
     pub(super) confirmed: Position,
     /// The offset from which to look for our newest position record.
     pub(super) hint: Option<i64>,
-    pub(super) newest_run: NewestRun,
+    /// Who published before us, and whether somebody took over.
+    pub(super) succession: Succession,
     /// The offset of a position record that was found not to be this journal's, so that it alarms once.
     pub(super) disowned: Option<i64>,
     pub(super) fenced: bool,
@@ -139,17 +137,6 @@ pub(crate) struct Engine<C, B> {
     /// `max.message.bytes` by topic, for what can be told before sending.
     pub(super) topic_limits: BTreeMap<String, usize>,
     backoff: Duration,
-}
-
-/// Whose position record is the newest, as far as this process knows. Another one than that is a twin's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NewestRun {
-    /// Not read yet.
-    Unread,
-    /// A predecessor's, or nobody's; ours too once a first commit's outcome is unknown.
-    Predecessor(Option<Uuid>),
-    /// Ours.
-    Ours,
 }
 
 /// Finding the record that Kafka refuses for its size.
@@ -171,6 +158,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         stop: Stop,
     ) -> Self {
         let (confirmed, hint) = backlog.published();
+        let succession = Succession::new(backlog.lineage());
         status.set_published(confirmed);
         Self {
             cluster,
@@ -191,10 +179,9 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             ),
             positions_topic: settings.topics.positions.clone(),
             transactional_id: settings.transactional_id(),
-            run: Uuid::new_v4(),
             confirmed,
             hint,
-            newest_run: NewestRun::Unread,
+            succession,
             disowned: None,
             fenced: false,
             isolation: Isolation::default(),

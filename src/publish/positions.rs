@@ -18,8 +18,11 @@ pub(crate) struct PositionRecord {
     pub(crate) journal: Uuid,
     /// How often that journal had been opened.
     pub(crate) generation: u64,
-    /// The run of the process that wrote it: random, told apart from a twin's by this alone.
+    /// The run of the process that wrote it.
     pub(crate) run: Uuid,
+    /// The runs before that one on its journal, newest first. Records of early versions have none.
+    #[serde(default)]
+    pub(crate) before: Vec<Uuid>,
     /// Everything up to here is in Kafka.
     pub(crate) position: u64,
     /// The journal's CRC of the record at that position; 0 where there is none.

@@ -1,37 +1,59 @@
 //! The start sequence: from nothing to a producer that knows where to go on.
 //!
 //! 1. Survey: is it our cluster, are the topics there, make the missing ones.
-//! 2. `init_transactions`: from here on a twin is fenced and no transaction of a predecessor is undecided for long.
-//! 3. The end of the positions topic, read *uncommitted*: whatever a predecessor may have committed lies before it.
-//! 4. The newest position record of ours, read *committed*, until past that end.
-//! 5. Is it this journal's? Then publishing goes on behind it; else loudly from the journal's own mark.
-//! 6. A first position record of our own: from here on a twin can see that we took over.
+//! 2. The first look, once a process: where does the positions topic end now, before we take anything from anybody?
+//! 3. `init_transactions`: from here on a twin is fenced and no transaction of a predecessor is undecided for long.
+//! 4. The end of the positions topic, read *uncommitted*: whatever a predecessor may have committed lies before it.
+//! 5. The newest position record of ours, read *committed*, until past that end.
+//! 6. Is it this journal's? Then publishing goes on behind it; else loudly from the journal's own mark.
+//! 7. A first position record of our own: from here on a twin can see that we took over.
 //!
 //! `at_least_once` does step 1 alone.
+//!
+//! # Twins
+//!
+//! A process can be stopped at any step, and before it goes on another one, on a copy of its journal, may have taken the
+//! identity and published. Fencing keeps its open transaction from being committed, but fencing is mutual: who is fenced
+//! and simply starts again fences the other in turn, and publishes from a journal that knows nothing of what the other
+//! did. So the question is always: *did another run take over after us?* The one that finds so ends, with exit code 5, and
+//! writes nothing. [`succession`](super::succession) answers it for the newest record P, which names its run and the
+//! runs before that on its journal (each journal remembers a few, the copy those of the original):
+//!
+//! | P | means | so |
+//! |---|---|---|
+//! | is our run's | our own commit, even if we never heard of it; fencing was the broker giving our transaction up | go on |
+//! | has our run among those before it | a copy made since we opened the journal is in use, whenever it started | leave |
+//! | before the first look (later: before step 4's end) | a crashed predecessor, a journal restored or replaced | step 6 |
+//! | behind it, of a run before us, id not yet taken, fits the journal | a predecessor's commit that arrived late | go on |
+//! | behind it, else | another process came after us, on an older copy or another journal | leave |
+//!
+//! - Nothing is taken before the first look, and what a dead process wrote has arrived when step 3 is done: so what is
+//!   behind the end of step 4 is by somebody alive, and both may count on it.
+//! - After fencing the positions are read before the id is taken back, so a twin that has committed is left alone.
+//! - Of two that start at once exactly one stays. Until one commits they may fence each other, out of step
+//!   by a random wait. Who commits P holds the id, so the other can only see P before its own commit, and leaves; to
+//!   leave as well, the first would have to see a later record of the other, who writes none.
+//! - A restored backup never finds its own run in P, nor P behind its first look: it starts, loudly, at the first try. So
+//!   does what cannot be told from one, a copy started after the original had ended or before its first look;
+//!   the other then leaves.
 
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
 use super::backlog::Backlog;
 use super::cluster::{CallError, Cluster, Limits, Producer};
-use super::engine::{Engine, Interruption, NewestRun};
+use super::engine::{Engine, Interruption};
 use super::failure::{Failure, FailureKind};
 use super::positions::{Found, Verdict};
 use super::status::Degraded;
+use super::succession::Whose;
 use super::topics;
 use crate::failpoint;
 use crate::record::Position;
 
 impl<C: Cluster, B: Backlog> Engine<C, B> {
-    /// Step 1; after fencing, first a look at who did it.
+    /// Steps 1 and 2; after fencing, a look at who did it.
     pub(super) fn connect(&mut self) -> Result<C::Producer, Interruption> {
         self.leave_if_stopping()?;
-        if self.fenced {
-            let newest = self.newest_position()?;
-            self.leave_to_twin(newest.as_ref())?;
-            self.fenced = false;
-        }
         let backlog = &mut self.backlog;
         let seen = self
             .preparation
@@ -42,6 +64,16 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         self.status.clear(|degraded| {
             matches!(degraded, Degraded::TopicMissing | Degraded::ClusterChanged)
         });
+        if self.transactional() && self.succession.is_new() {
+            let end = self.cluster.end_of_positions()?;
+            self.succession.look(end);
+            failpoint!("publish.start.after_first_look");
+        }
+        if self.fenced {
+            let (newest, _) = self.newest_position()?;
+            self.leave_to_twin(newest.as_ref())?;
+            self.fenced = false;
+        }
         let limits = topics::message_limits(&seen);
         let judged = if self.cluster.compresses() {
             Vec::new()
@@ -58,15 +90,16 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         })?)
     }
 
-    /// Steps 2 to 6.
+    /// Steps 3 to 7.
     pub(super) fn catch_up(&mut self, producer: &mut C::Producer) -> Result<(), Interruption> {
         if self.transactional() {
             failpoint!("publish.start.before_init");
             self.init_transactions(producer)?;
             failpoint!("publish.after_init");
-            let newest = self.newest_position()?;
+            let (newest, end) = self.newest_position()?;
             self.leave_to_twin(newest.as_ref())?;
             self.adopt(newest)?;
+            self.succession.taken(end);
             failpoint!("publish.start.before_first_position");
             self.commit_position(producer, self.confirmed)?;
             failpoint!("publish.after_first_position");
@@ -99,9 +132,10 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         }
     }
 
-    /// Steps 3 and 4.
-    fn newest_position(&mut self) -> Result<Option<Found>, Interruption> {
+    /// Steps 4 and 5: what was found, and the end up to which was looked.
+    fn newest_position(&mut self) -> Result<(Option<Found>, i64), Interruption> {
         let end = self.cluster.end_of_positions()?;
+        self.succession.look(end);
         loop {
             self.leave_if_stopping()?;
             match self
@@ -111,7 +145,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                 Ok(found) => {
                     self.status
                         .clear(|degraded| degraded == Degraded::PositionsBlocked);
-                    return Ok(found);
+                    return Ok((found, end));
                 }
                 Err(CallError::Unfinished(reason)) => {
                     self.status.degrade(Degraded::PositionsBlocked, &reason);
@@ -121,25 +155,16 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         }
     }
 
-    /// Ends here when the newest position record is neither ours nor of whom we took over from.
+    /// Ends here when another process took over after us.
     fn leave_to_twin(&self, newest: Option<&Found>) -> Result<(), Interruption> {
-        let Some(run) = newest.and_then(Found::run) else {
-            return Ok(());
-        };
-        let is_twins = match self.newest_run {
-            NewestRun::Unread => false,
-            NewestRun::Predecessor(known) => run != self.run && Some(run) != known,
-            NewestRun::Ours => run != self.run,
-        };
-        if is_twins {
-            return Err(Interruption::Fenced);
+        match newest.map(|found| self.succession.whose(found)) {
+            Some(Whose::Twins) => Err(Interruption::Fenced),
+            Some(Whose::Ours | Whose::Earlier | Whose::LastWords) | None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Step 5.
+    /// Step 6.
     fn adopt(&mut self, newest: Option<Found>) -> Result<(), Interruption> {
-        let run = newest.as_ref().and_then(Found::run);
         match newest {
             None => {
                 let published_before = self.hint.take().is_some();
@@ -163,8 +188,11 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                         self.backlog.mark_published(position, self.hint);
                     }
                 }
+                Verdict::Foreign(_) if self.succession.whose(&found) == Whose::LastWords => {
+                    return Err(Interruption::Fenced);
+                }
                 Verdict::Foreign(reason) => {
-                    let journal = self.backlog.renew_uuid()?;
+                    let journal = self.backlog.renew_uuid(self.confirmed)?;
                     self.disowned = Some(found.offset);
                     self.status.degrade(
                         Degraded::PositionMismatch,
@@ -175,9 +203,6 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                     );
                 }
             },
-        }
-        if self.newest_run == NewestRun::Unread {
-            self.newest_run = NewestRun::Predecessor(run);
         }
         Ok(())
     }
@@ -211,12 +236,6 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             });
         }
         Ok(())
-    }
-}
-
-impl Found {
-    fn run(&self) -> Option<Uuid> {
-        self.record.as_ref().map(|record| record.run)
     }
 }
 

@@ -17,6 +17,7 @@ mod normalise_corpus;
 mod process;
 mod publish;
 mod publish_direct;
+mod publish_positions;
 mod simulator;
 mod support;
 mod traces;

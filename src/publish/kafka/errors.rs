@@ -76,7 +76,9 @@ pub(super) fn kind_of_code(code: Code) -> FailureKind {
         | Code::UnknownTopicOrPartition
         | Code::UnknownPartition
         | Code::UnknownTopicId
-        | Code::InvalidTopic => FailureKind::Topic,
+        | Code::InvalidTopic
+        // Too few brokers for a topic to be made: for good, or while one of them starts or shuts down.
+        | Code::InvalidReplicationFactor => FailureKind::Topic,
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
@@ -97,7 +99,6 @@ pub(super) fn kind_of_code(code: Code) -> FailureKind {
         | Code::UnsupportedCompressionType
         | Code::NotConfigured
         | Code::InvalidTransactionTimeout
-        | Code::InvalidReplicationFactor
         | Code::InvalidPartitions
         | Code::InvalidConfig
         | Code::PolicyViolation => FailureKind::Unsupported,
@@ -125,4 +126,17 @@ pub(super) fn kind_of_words(words: &str) -> FailureKind {
 /// Whether a message failed only because its transaction did.
 pub(super) fn is_purged(error: &KafkaError) -> bool {
     matches!(code_of(error), Some(Code::PurgeQueue | Code::PurgeInflight))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::failure::Decision;
+    use crate::publish::status::Degraded;
+
+    #[test]
+    fn too_few_brokers_for_a_topic_is_a_missing_topic_that_is_tried_again() {
+        let failure = coded("topic x cannot be created", Code::InvalidReplicationFactor);
+        assert_eq!(failure.decision(), Decision::Pause(Degraded::TopicMissing));
+    }
 }

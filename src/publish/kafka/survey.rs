@@ -97,12 +97,22 @@ pub(super) fn create(settings: &ClientSettings, topics: &[NewTopic]) -> Result<(
         .into_iter()
         .filter_map(Result::err)
         .filter(|(_, code)| *code != RDKafkaErrorCode::TopicAlreadyExists)
-        .map(|(name, code)| errors::coded(&format!("topic {name} cannot be created"), code))
+        .map(|(name, code)| uncreated(&name, code))
         .collect();
     match super::super::topics::combine(failures) {
         Some(failure) => Err(failure),
         None => Ok(()),
     }
+}
+
+fn uncreated(name: &str, code: RDKafkaErrorCode) -> Failure {
+    let hint = match code {
+        RDKafkaErrorCode::InvalidReplicationFactor => {
+            " (more replicas than brokers that are up: see kafka.replication_factor, or a broker is starting or shutting down)"
+        }
+        _ => "",
+    };
+    errors::coded(&format!("topic {name} cannot be created{hint}"), code)
 }
 
 fn state_of(topic: &MetadataTopic) -> Result<Facts, Failure> {

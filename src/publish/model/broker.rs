@@ -5,9 +5,9 @@
 //! the first open transaction, whoever's it is; a commit can sit in the network and arrive late, as long as its epoch
 //! lives; a broker gives a transaction up by itself and moves the epoch on.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
-use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -21,11 +21,13 @@ use crate::publish::failure::{Failure, FailureKind};
 use crate::publish::positions::{Found, PositionRecord};
 use crate::publish::stop::Stop;
 use crate::publish::topics::{Facts, NewTopic, Seen};
-use crate::record::Position;
 
 #[path = "producer.rs"]
 mod producer;
+#[path = "stage.rs"]
+mod stage;
 pub(super) use producer::ModelProducer;
+use stage::Stage;
 
 /// Bytes of a value that the topic takes.
 pub(super) const TOPIC_LIMIT: usize = 2_000;
@@ -37,9 +39,23 @@ const ENDLESS_STEPS: u32 = 100_000;
 /// The payload of a kill.
 pub(super) struct Killed;
 
-/// The world that a run happens in. Clones are the same world.
+/// What a run is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// Every record once and in order, whatever twins there are.
+    ExactlyOnce,
+    /// None skipped, without transactions.
+    AtLeastOnce,
+    /// None skipped although backups are restored, and no position is two events.
+    NothingSkipped,
+}
+
+/// The world that a run happens in, as one site sees it. Clones are the same world.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<World>>);
+pub(super) struct Shared {
+    site: usize,
+    inner: Arc<(Mutex<World>, Condvar)>,
+}
 
 struct World {
     random: StdRng,
@@ -49,6 +65,8 @@ struct World {
     events: Vec<Event>,
     positions: Vec<Slot>,
     epoch: u32,
+    /// The site that took the live epoch.
+    holder: usize,
     /// The transaction of the live epoch that is not over.
     current: Option<usize>,
     /// Decided ones that readers do not see yet.
@@ -57,8 +75,15 @@ struct World {
     neighbours: Option<usize>,
     /// A commit on its way, of this transaction.
     late_commit: Option<usize>,
-    twin_committed: bool,
     last_position: Option<PositionRecord>,
+    promise: Promise,
+    topics_made: bool,
+    numbers: u64,
+    /// What was kept whole in a quarantine, anybody's.
+    kept: BTreeSet<String>,
+    stage: Stage,
+    /// Whose sites' position records follow each other, repetitions left out.
+    order: Vec<usize>,
 }
 
 /// Of a transaction. `Ending` is decided, but readers do not see it yet.
@@ -72,7 +97,9 @@ enum State {
 
 struct Event {
     transaction: usize,
-    position: Position,
+    id: String,
+    /// The header that says which record of which journal it is.
+    place: String,
     value: Vec<u8>,
 }
 
@@ -86,32 +113,30 @@ struct Slot {
 const NO_TRANSACTION: usize = 0;
 
 impl Shared {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(World {
+    pub(super) fn new(seed: u64, promise: Promise) -> Self {
+        let world = World {
             random: StdRng::seed_from_u64(seed),
             steps: 0,
             transactions: vec![State::Committed],
             events: Vec::new(),
             positions: Vec::new(),
             epoch: 0,
+            holder: 0,
             current: None,
             ending: Vec::new(),
             neighbours: None,
             late_commit: None,
-            twin_committed: false,
             last_position: None,
-        })))
-    }
-
-    /// Lets time pass: things happen, of which one is a kill.
-    pub(super) fn step(&self) {
-        let mut world = self.world();
-        world.steps += 1;
-        assert!(world.steps < ENDLESS_STEPS, "it goes round in circles");
-        world.time_passes();
-        if world.fault(0.01) {
-            drop(world);
-            resume_unwind(Box::new(Killed));
+            promise,
+            topics_made: false,
+            numbers: 0,
+            kept: BTreeSet::new(),
+            stage: Stage::empty(),
+            order: Vec::new(),
+        };
+        Self {
+            site: 0,
+            inner: Arc::new((Mutex::new(world), Condvar::new())),
         }
     }
 
@@ -131,48 +156,79 @@ impl Shared {
         self.world().is_calm()
     }
 
-    pub(super) fn born(&self) {
-        self.world().twin_committed = false;
+    pub(super) fn delivery(&self) -> Delivery {
+        match self.world().promise {
+            Promise::AtLeastOnce => Delivery::AtLeastOnce,
+            Promise::ExactlyOnce | Promise::NothingSkipped => Delivery::ExactlyOnce,
+        }
     }
 
-    pub(super) fn twin_committed(&self) -> bool {
-        self.world().twin_committed
+    /// A number for a record, never given twice.
+    pub(super) fn number(&self) -> u64 {
+        let mut world = self.world();
+        world.numbers += 1;
+        world.numbers
     }
 
-    /// What a reader of `read_committed` sees must be what the delivery promises.
-    pub(super) fn judge(&self, delivery: Delivery, journal: &ModelJournal) {
+    pub(super) fn keep(&self, id: &str) {
+        self.world().kept.insert(id.to_owned());
+    }
+
+    pub(super) fn restores_backups(&self) -> bool {
+        self.world().promise == Promise::NothingSkipped
+    }
+
+    /// What a reader of `read_committed` sees must be what is promised, for the journal that remains.
+    pub(super) fn judge(&self, journal: &ModelJournal) {
         let world = self.world();
         let visible: Vec<&Event> = world
             .events
             .iter()
             .filter(|event| world.transactions[event.transaction] == State::Committed)
             .collect();
-        let seen: Vec<u64> = visible.iter().map(|event| event.position.0).collect();
-        let all: Vec<u64> = (1..=journal.last().0).collect();
-        match delivery {
-            Delivery::ExactlyOnce => assert_eq!(seen, all, "lost, doubled or reordered"),
-            Delivery::AtLeastOnce => {
-                let mut distinct = seen.clone();
-                distinct.sort_unstable();
-                distinct.dedup();
-                assert_eq!(distinct, all, "skipped");
+        let seen: Vec<String> = visible.iter().map(|event| event.id.clone()).collect();
+        let all = journal.ids();
+        match world.promise {
+            Promise::ExactlyOnce => {
+                assert_eq!(seen, all, "lost, doubled or reordered");
+                let order = &world.order;
+                let owners: BTreeSet<&usize> = order.iter().collect();
+                assert_eq!(
+                    order.len(),
+                    owners.len(),
+                    "they published in turn: {order:?}"
+                );
+            }
+            Promise::AtLeastOnce | Promise::NothingSkipped => {
+                for id in &all {
+                    assert!(seen.contains(id), "{id} is skipped");
+                }
             }
         }
+        let mut places: BTreeMap<&str, &str> = BTreeMap::new();
         for event in visible {
-            let content = journal.content_of(event.position);
+            let other = places.insert(&event.place, &event.id);
+            assert!(
+                other.is_none_or(|other| other == event.id),
+                "{} is two events",
+                event.place
+            );
+            let Some(content) = journal.content_of(&event.id) else {
+                continue;
+            };
             if content.len() <= TOPIC_LIMIT {
                 assert_eq!(event.value, content, "altered");
             } else {
-                assert!(journal.quarantined().contains(&event.position), "not kept");
+                assert!(world.kept.contains(&event.id), "not kept");
             }
         }
-        if let (Delivery::ExactlyOnce, Some(record)) = (delivery, &world.last_position) {
+        if let (Promise::ExactlyOnce, Some(record)) = (world.promise, &world.last_position) {
             assert_eq!(record.journal, journal.uuid());
         }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,12 +254,9 @@ impl World {
             self.end_transaction(transaction);
         }
         self.neighbour();
-        if self.fault(0.01) {
+        if self.fault(0.01) || (calm && self.current.is_some() && !self.stage.lives(self.holder)) {
             // The broker gives the transaction up.
             self.take_over();
-        }
-        if self.fault(0.005) {
-            self.twin();
         }
     }
 
@@ -244,26 +297,6 @@ impl World {
         }
     }
 
-    /// A twin on a copied journal takes the identity, and perhaps gets as far as its first position record.
-    fn twin(&mut self) {
-        // It too waits until nothing before the end of the topic is open.
-        if !self.take_over() || self.stable_end() < self.positions.len() {
-            return;
-        }
-        if self.random.random_bool(0.5)
-            && let Some(newest) = self.newest(0).and_then(|found| found.record)
-        {
-            self.positions.push(Slot {
-                transaction: NO_TRANSACTION,
-                record: Some(PositionRecord {
-                    run: Uuid::new_v4(),
-                    ..newest
-                }),
-            });
-            self.twin_committed = true;
-        }
-    }
-
     fn stable_end(&self) -> usize {
         self.positions
             .iter()
@@ -274,6 +307,23 @@ impl World {
                 )
             })
             .unwrap_or(self.positions.len())
+    }
+
+    /// Position records that are, or are about to be, committed.
+    fn decided(&self) -> impl DoubleEndedIterator<Item = &Slot> {
+        let decided = |state| matches!(state, State::Committed | State::Ending);
+        let slots = self.positions.iter();
+        slots.filter(move |slot| decided(self.transactions[slot.transaction]))
+    }
+
+    /// The sites of these runs in the order in which they published, without repetitions in a row.
+    fn committed_by(&self, runs: &HashMap<Uuid, usize>) -> Vec<usize> {
+        let mut sites: Vec<usize> = self
+            .decided()
+            .filter_map(|slot| runs.get(&slot.record.as_ref()?.run).copied())
+            .collect();
+        sites.dedup();
+        sites
     }
 
     fn newest(&self, from: usize) -> Option<Found> {
@@ -340,14 +390,24 @@ impl Cluster for ModelCluster {
             replicas: 3,
             ..Facts::default()
         };
+        let made = world.topics_made;
         let seen = topics.iter().map(|topic| Seen {
             name: (*topic).to_owned(),
-            state: Ok(facts.clone()),
+            state: if made {
+                Ok(facts.clone())
+            } else {
+                Err(Failure::new(FailureKind::Topic, "unknown"))
+            },
         });
         Ok((Some("cluster".to_owned()), seen.collect()))
     }
 
     fn create(&mut self, _topics: &[NewTopic]) -> Result<(), Failure> {
+        let mut world = self.now();
+        if world.fault(0.5) {
+            return Err(Failure::new(FailureKind::Topic, "too few brokers"));
+        }
+        world.topics_made = true;
         Ok(())
     }
 
@@ -355,7 +415,10 @@ impl Cluster for ModelCluster {
         let mut world = self.now();
         match passing(&mut world) {
             Some(failure) => Err(failure),
-            None => Ok(world.positions.len() as i64),
+            None => {
+                self.shared.looked(&mut world);
+                Ok(world.positions.len() as i64)
+            }
         }
     }
 

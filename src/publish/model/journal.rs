@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use super::broker::{Shared, TOPIC_LIMIT};
 use crate::event::EventType;
-use crate::publish::backlog::{Backlog, BacklogError};
+use crate::publish::backlog::{Backlog, BacklogError, Lineage};
 use crate::publish::stop::Stop;
 use crate::record::{Placed, Position, Record};
 
 /// Records of a run.
 const RECORDS: u64 = 40;
 
+/// Clones are the same journal.
 #[derive(Clone)]
 pub(super) struct ModelJournal {
     world: Shared,
@@ -22,9 +23,12 @@ pub(super) struct ModelJournal {
     state: Arc<Mutex<State>>,
 }
 
+#[derive(Clone)]
 struct State {
     uuid: Uuid,
     generation: u64,
+    runs: Vec<Uuid>,
+    backup: Option<Box<State>>,
     records: Vec<Placed>,
     /// What the open journal knows, and what it would know after a kill.
     mark: (Position, Option<i64>),
@@ -32,7 +36,6 @@ struct State {
     /// Positions up to here were deleted by retention.
     deleted: Position,
     cluster: Option<String>,
-    quarantined: Vec<Position>,
 }
 
 impl ModelJournal {
@@ -43,12 +46,13 @@ impl ModelJournal {
             state: Arc::new(Mutex::new(State {
                 uuid: Uuid::new_v4(),
                 generation: 0,
+                runs: Vec::new(),
+                backup: None,
                 records: Vec::new(),
                 mark: (Position(0), None),
                 durable_mark: (Position(0), None),
                 deleted: Position(0),
                 cluster: None,
-                quarantined: Vec::new(),
             })),
         }
     }
@@ -62,9 +66,28 @@ impl ModelJournal {
         }
     }
 
+    /// The same journal, of a process on this site.
+    pub(super) fn at(self, world: Shared) -> Self {
+        Self { world, ..self }
+    }
+
+    /// What a copy of its directory is: the same so far, a life of its own.
+    pub(super) fn copy(&self) -> Self {
+        let mut state = self.state().clone();
+        state.mark = state.durable_mark;
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn killed(&self) {
+        let restores = self.world.restores_backups() && self.world.fault(0.5);
         let mut state = self.state();
         state.mark = state.durable_mark;
+        if restores && let Some(backup) = state.backup.take() {
+            *state = *backup;
+        }
     }
 
     pub(super) fn all_published(&self) -> bool {
@@ -76,19 +99,22 @@ impl ModelJournal {
         self.state().uuid
     }
 
-    pub(super) fn last(&self) -> Position {
+    pub(super) fn ids(&self) -> Vec<String> {
+        let state = self.state();
+        let records = state.records.iter();
+        records.map(|placed| placed.record.id.clone()).collect()
+    }
+
+    fn last(&self) -> Position {
         Position(self.state().records.len() as u64)
     }
 
-    pub(super) fn quarantined(&self) -> Vec<Position> {
-        self.state().quarantined.clone()
-    }
-
-    pub(super) fn content_of(&self, position: Position) -> Bytes {
-        self.state().records[position.0 as usize - 1]
-            .record
-            .content
-            .clone()
+    pub(super) fn content_of(&self, id: &str) -> Option<Bytes> {
+        let state = self.state();
+        let mut records = state.records.iter().map(|placed| &placed.record);
+        records
+            .find(|record| record.id == id)
+            .map(|record| record.content.clone())
     }
 
     fn append(&self) {
@@ -97,10 +123,11 @@ impl ModelJournal {
             1 => 3 * TOPIC_LIMIT,
             _ => 10,
         };
+        let number = self.world.number();
         let mut state = self.state();
         let position = Position(state.records.len() as u64 + 1);
         let content = format!(
-            r#"{{"source":"/concur/v1/company","data":"{position}{}"}}"#,
+            r#"{{"source":"/concur/v1/company","data":"{number} {}"}}"#,
             "x".repeat(padding)
         );
         let journal = state.uuid;
@@ -109,7 +136,7 @@ impl ModelJournal {
             position,
             crc: crc32c::crc32c(content.as_bytes()),
             record: Record {
-                id: format!("id-{position}"),
+                id: format!("id-{number}"),
                 kind: EventType::ItineraryCreated,
                 key: Some("trip".to_owned()),
                 received_at: jiff::Timestamp::UNIX_EPOCH,
@@ -134,6 +161,15 @@ impl Backlog for ModelJournal {
 
     fn generation(&self) -> u64 {
         self.state().generation
+    }
+
+    fn lineage(&self) -> Lineage {
+        let run = Uuid::new_v4();
+        self.world.runs(run);
+        let mut state = self.state();
+        let before = state.runs.clone();
+        state.runs.insert(0, run);
+        Lineage { run, before }
     }
 
     fn published(&self) -> (Position, Option<i64>) {
@@ -179,6 +215,7 @@ impl Backlog for ModelJournal {
         self.world.step();
         let becomes_durable = self.world.chance(0.5);
         let retention_runs = self.world.chance(0.2);
+        let backed_up = self.world.restores_backups() && self.world.chance(0.2);
         let mut state = self.state();
         assert!(position >= state.mark.0, "the mark goes back");
         state.mark = (position, offset_hint);
@@ -187,6 +224,12 @@ impl Backlog for ModelJournal {
         }
         if retention_runs {
             state.deleted = state.durable_mark.0;
+        }
+        if backed_up {
+            state.backup = None;
+            let mut backup = state.clone();
+            backup.mark = backup.durable_mark;
+            state.backup = Some(Box::new(backup));
         }
         drop(state);
         self.world.step();
@@ -201,16 +244,26 @@ impl Backlog for ModelJournal {
             .map(|placed| placed.crc))
     }
 
-    fn renew_uuid(&mut self) -> Result<Uuid, BacklogError> {
-        panic!("a position that is this journal's was taken for another's");
+    fn renew_uuid(&mut self, after: Position) -> Result<Uuid, BacklogError> {
+        assert!(
+            self.world.restores_backups(),
+            "a position that is this journal's was taken for another's"
+        );
+        self.world.step();
+        let mut state = self.state();
+        let uuid = Uuid::new_v4();
+        state.uuid = uuid;
+        for placed in &mut state.records[after.0 as usize..] {
+            placed.journal = uuid;
+        }
+        drop(state);
+        self.world.step();
+        Ok(uuid)
     }
 
     fn quarantine_oversized(&mut self, record: &Placed) -> Result<(), BacklogError> {
         self.world.step();
-        let mut state = self.state();
-        if !state.quarantined.contains(&record.position) {
-            state.quarantined.push(record.position);
-        }
+        self.world.keep(&record.record.id);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use rand::RngExt;
 use super::{Event, NO_TRANSACTION, Shared, Slot, State, TOPIC_LIMIT, World, passing, unfinished};
 use crate::publish::cluster::{CallError, Producer, SendError};
 use crate::publish::failure::{Failure, FailureKind};
-use crate::publish::message::{Message, Subject};
+use crate::publish::message::{Message, POSITION_HEADER, Subject};
 use crate::publish::positions::PositionRecord;
 use crate::record::Position;
 
@@ -20,9 +20,17 @@ pub(in super::super) struct ModelProducer {
     shared: Shared,
     epoch: Option<u32>,
     transaction: Option<usize>,
-    in_flight: VecDeque<(Subject, Vec<u8>)>,
+    in_flight: VecDeque<Sent>,
     failed: Option<(Option<Position>, Failure)>,
     position_offset: Option<i64>,
+}
+
+/// A message on its way.
+struct Sent {
+    subject: Subject,
+    id: String,
+    place: String,
+    value: Vec<u8>,
 }
 
 impl ModelProducer {
@@ -51,26 +59,27 @@ impl ModelProducer {
         } else {
             world.random.random_range(0..=self.in_flight.len())
         };
-        let too_large = |(_, value): &(Subject, Vec<u8>)| value.len() > TOPIC_LIMIT;
+        let too_large = |sent: &Sent| sent.value.len() > TOPIC_LIMIT;
         if count > 0 && self.in_flight.iter().any(too_large) {
             // The batch is refused whole; whose report comes first is chance. Positions have a topic of their own.
             let of_records = |subject: &Subject| matches!(subject, Subject::Record(_));
             let batch: Vec<Subject> = self
                 .in_flight
                 .iter()
-                .map(|sent| sent.0)
+                .map(|sent| sent.subject)
                 .filter(of_records)
                 .collect();
             let subject = batch[world.random.random_range(0..batch.len())];
             self.in_flight.clear();
             return self.fail(subject, Failure::new(FailureKind::TooLarge, "too large"));
         }
-        for (subject, value) in self.in_flight.drain(..count).collect::<Vec<_>>() {
+        for sent in self.in_flight.drain(..count).collect::<Vec<_>>() {
+            let subject = sent.subject;
             let reply_lost = world.fault(0.02);
             let failure = match self.refusal(&mut world) {
                 Some(failure) => Some(failure),
                 None => {
-                    self.write(&mut world, subject, value);
+                    self.write(&mut world, sent);
                     reply_lost.then(|| Failure::new(FailureKind::Unreachable, "no reply"))
                 }
             };
@@ -89,16 +98,17 @@ impl ModelProducer {
         }
     }
 
-    fn write(&mut self, world: &mut World, subject: Subject, value: Vec<u8>) {
+    fn write(&mut self, world: &mut World, sent: Sent) {
         let transaction = self.transaction.unwrap_or(NO_TRANSACTION);
-        match subject {
-            Subject::Record(position) => world.events.push(Event {
+        match sent.subject {
+            Subject::Record(_) => world.events.push(Event {
                 transaction,
-                position,
-                value,
+                id: sent.id,
+                place: sent.place,
+                value: sent.value,
             }),
             Subject::PositionRecord => {
-                let record = PositionRecord::decode(&value);
+                let record = PositionRecord::decode(&sent.value);
                 world.last_position.clone_from(&record);
                 self.position_offset = Some(world.positions.len() as i64);
                 world.positions.push(Slot {
@@ -132,6 +142,7 @@ impl Producer for ModelProducer {
             return Err(CallError::Unfinished("half committed".to_owned()));
         }
         let epoch = world.epoch;
+        world.holder = self.shared.site;
         let lost_after = unfinished(&mut world);
         drop(world);
         match lost_after {
@@ -176,8 +187,17 @@ impl Producer for ModelProducer {
             return Err(Failure::new(FailureKind::TooLarge, "larger than any").into());
         }
         drop(world);
-        self.in_flight
-            .push_back((message.subject, message.value.to_vec()));
+        let header = |wanted: &str| {
+            let mut headers = message.headers();
+            let found = headers.find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| value.to_owned()).unwrap_or_default()
+        };
+        self.in_flight.push_back(Sent {
+            subject: message.subject,
+            id: header("ce_id"),
+            place: header(POSITION_HEADER),
+            value: message.value.to_vec(),
+        });
         Ok(())
     }
 

@@ -161,7 +161,7 @@ fn write_golden_journal() {
         std::thread::spawn(move || {
             backlog.bind_cluster("golden-cluster").unwrap();
             backlog.mark_published(Position(1), Some(41));
-            backlog.renew_uuid().unwrap();
+            backlog.renew_uuid(Position(4)).unwrap();
         })
         .join()
         .unwrap();

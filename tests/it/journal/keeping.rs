@@ -146,25 +146,32 @@ fn a_batch_ends_at_its_bounds_but_has_one_record_at_least() {
 }
 
 #[test]
-fn a_new_uuid_numbers_new_records_only_and_survives_a_restart() {
+fn a_new_uuid_numbers_what_it_is_asked_to_in_place_of_others_and_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     block_on(async {
         let journal = open(dir.path());
         let old = journal.uuid();
-        append_all(&journal, (1..=2).map(record)).await;
-        let mut backlog = journal.backlog().unwrap();
-        let new = std::thread::spawn(move || backlog.renew_uuid().unwrap())
-            .join()
-            .unwrap();
-        assert_ne!(new, old);
+        append_all(&journal, (1..=3).map(record)).await;
+        // The second begins where the first did, the third before both.
+        let mut renewed = Vec::new();
+        for after in [2, 2, 1] {
+            let mut backlog = journal.backlog().unwrap();
+            let new = std::thread::spawn(move || backlog.renew_uuid(Position(after)).unwrap());
+            renewed.push(new.join().unwrap());
+        }
+        let new = renewed[2];
+        assert!(!renewed[..2].contains(&new) && new != old);
         assert_eq!(journal.uuid(), new);
-        append_all(&journal, [record(3)]).await;
+        append_all(&journal, [record(4)]).await;
+        let numbered = |journal: &Journal| -> Vec<_> {
+            read_all(journal).into_iter().map(|p| p.journal).collect()
+        };
+        assert_eq!(numbered(&journal), [old, new, new, new]);
         journal.close().await;
 
         let journal = open(dir.path());
         assert_eq!(journal.uuid(), new);
-        let numbered: Vec<_> = read_all(&journal).into_iter().map(|p| p.journal).collect();
-        assert_eq!(numbered, [old, old, new]);
+        assert_eq!(numbered(&journal), [old, new, new, new]);
         journal.close().await;
     });
 }

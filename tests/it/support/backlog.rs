@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use concur_bridge::event::EventType;
-use concur_bridge::publish::{Backlog, BacklogError};
+use concur_bridge::publish::{Backlog, BacklogError, Lineage};
 use concur_bridge::record::{Placed, Position, Record};
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ struct State {
     cluster_id: Option<String>,
     quarantined: BTreeMap<Position, Record>,
     fail_reads: bool,
+    runs: Vec<Uuid>,
 }
 
 impl MemoryBacklog {
@@ -37,6 +38,7 @@ impl MemoryBacklog {
             cluster_id: None,
             quarantined: BTreeMap::new(),
             fail_reads: false,
+            runs: Vec::new(),
         })
     }
 
@@ -116,6 +118,15 @@ impl Backlog for MemoryBacklog {
         self.state().generation
     }
 
+    /// A publisher asks once, as it begins: each is a run of its own.
+    fn lineage(&self) -> Lineage {
+        let mut state = self.state();
+        let before = state.runs.clone();
+        let run = Uuid::new_v4();
+        state.runs.insert(0, run);
+        Lineage { run, before }
+    }
+
     fn published(&self) -> (Position, Option<i64>) {
         self.state().published
     }
@@ -166,10 +177,14 @@ impl Backlog for MemoryBacklog {
             .map(|placed| placed.crc))
     }
 
-    fn renew_uuid(&mut self) -> Result<Uuid, BacklogError> {
+    fn renew_uuid(&mut self, after: Position) -> Result<Uuid, BacklogError> {
         let mut state = self.state();
-        state.journal = Uuid::new_v4();
-        Ok(state.journal)
+        let journal = Uuid::new_v4();
+        state.journal = journal;
+        for placed in &mut state.records[after.0 as usize..] {
+            placed.journal = journal;
+        }
+        Ok(journal)
     }
 
     fn quarantine_oversized(&mut self, record: &Placed) -> Result<(), BacklogError> {
