@@ -50,13 +50,17 @@ impl Succession {
 
     /// The end of the positions topic, open transactions included, as seen now.
     ///
-    /// One that went back is another topic of the same name: everything in it came after us.
+    /// One that went back is another topic of the same name, in which everything came after us, or lost its end, and then
+    /// a predecessor's record may be the newest again.
     pub(super) fn look(&mut self, end: i64) {
-        self.since = Some(match self.since {
-            None => end,
-            Some(since) if end < since => 0,
-            Some(since) => since,
-        });
+        match self.since {
+            Some(since) if since <= end => {}
+            Some(_) => {
+                self.since = Some(0);
+                self.taken = false;
+            }
+            None => self.since = Some(end),
+        }
     }
 
     /// The id was taken, then the end seen, and whatever lies before it is no twin's.
@@ -151,10 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn everything_in_a_topic_made_anew_came_after_us() {
-        let mut succession = looked(Uuid::new_v4(), &[]);
+    fn in_a_topic_that_went_back_a_stranger_came_after_us_and_a_predecessor_did_not() {
+        let dead = Uuid::new_v4();
+        let mut succession = looked(Uuid::new_v4(), &[dead]);
+        succession.taken(END);
         succession.look(3);
-        let stranger = found(2, Uuid::new_v4(), &[]);
-        assert_eq!(succession.whose(&stranger), Whose::Twins);
+        let whose = |run| succession.whose(&found(2, run, &[]));
+        assert_eq!(whose(Uuid::new_v4()), Whose::Twins);
+        assert_eq!(whose(dead), Whose::LastWords);
     }
 }

@@ -1,5 +1,5 @@
-//! A twin on the same identity: the old one is stopped, its journal copied, a new one started on the copy, the old
-//! one continued. And a second process on the same directory.
+//! A twin on the same identity: the old one is stopped, in full flow or at a step of its start, its journal copied, a new
+//! one started on the copy, the old one continued. And a second process on the same directory.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,9 +8,11 @@ use rustix::process::Signal;
 
 use crate::arena::Arena;
 use crate::runner::{Line, anywhere};
+use crate::support::bridge::Bridge;
 use crate::support::failure::{Doing, Outcome, ensure};
 use crate::support::oracle::Promises;
-use crate::support::sender::{Load, Sent, Target};
+use crate::support::rng::Rng;
+use crate::support::sender::{Load, Sender, Sent, Target};
 use crate::support::wait;
 use crate::trial::{Trial, quantile};
 
@@ -18,10 +20,19 @@ pub(crate) const LINE: Line = Line {
     name: "6",
     promise: "A twin is fenced: it stops with 5, and nothing is published twice",
     fault: "a second process with the same identity",
-    how: "SIGSTOP, copy of the journal directory, start on the copy, SIGCONT; a second start on the same directory",
+    how: "SIGSTOP in full flow, at each step of the start and at random moments of it, copy of the journal directory, start on the copy, SIGCONT; a second start on the same directory",
     possible: anywhere,
     run,
 };
+
+/// The steps of the start sequence at which to be stopped.
+const STEPS: [&str; 5] = [
+    "publish.start.after_first_look",
+    "publish.start.before_init",
+    "publish.after_init",
+    "publish.start.before_first_position",
+    "publish.after_first_position",
+];
 
 /// How long the old one may take to see that it was fenced: the next transaction tells it.
 const FENCE_LIMIT: Duration = Duration::from_secs(30);
@@ -36,29 +47,112 @@ fn run(arena: &Arena) -> Outcome<String> {
 
     let mut log = Vec::new();
     let mut fenced = Vec::new();
+    let mut starting = 0;
     for cycle in 1..=cycles {
-        let sender = Load::new(cycle * 2, rng.next())
+        let sender = Load::new(cycle * 4, rng.next())
             .at_rate(500)
             .start(&trial.target);
-        let seen = trial.follower.count();
-        wait::until_true(FENCE_LIMIT, "events to be read", || {
-            trial.follower.count() > seen + 50
-        })?;
+        wait_flow(&trial)?;
         wait::pause(rng.between(Duration::ZERO, Duration::from_millis(600)));
         // Stopped in full flow: an open transaction, answers on the way.
         let stopped = sender.elapsed();
         trial.bridge.process.signal(Signal::STOP)?;
-        let mut twin = trial.replica.clone();
-        twin.set_text(
-            "journal.dir",
-            home.join(format!("journal-{cycle}")).display(),
+        let takeover = Takeover {
+            home: &home,
+            name: format!("journal-{cycle}"),
+            seed: rng.next(),
+            run: cycle * 4 + 1,
+        };
+        fenced.push(takeover.happens(&mut trial, sender, stopped, &mut log)?);
+
+        // The next one is stopped while it starts, with a backlog behind it that its predecessor left.
+        let sender = Load::new(cycle * 4 + 2, rng.next())
+            .at_rate(500)
+            .start(&trial.target);
+        wait_flow(&trial)?;
+        let stopped = sender.elapsed();
+        trial.bridge.process.kill9()?;
+        let step = STEPS
+            .get(rng.below(2 * STEPS.len() as u64) as usize)
+            .filter(|_| cfg!(feature = "failpoints"));
+        let doing = step.map_or("stopped while starting".to_owned(), |step| {
+            format!("stopped at {step}")
+        });
+        trial.bridge = stopped_while_starting(&trial, step, &mut rng).doing(&doing)?;
+        starting += 1;
+        let takeover = Takeover {
+            home: &home,
+            name: format!("journal-{cycle}-start"),
+            seed: rng.next(),
+            run: cycle * 4 + 3,
+        };
+        fenced.push(
+            takeover
+                .happens(&mut trial, sender, stopped, &mut log)
+                .doing(&doing)?,
         );
+    }
+    let verdict = trial.settle(&log, Promises::ALL)?;
+    Ok(format!(
+        "{cycles} runs in full flow, {starting} while starting, fenced within p50 {} ms, max {} ms of SIGCONT; second start on the same directory exits 5 after {} ms; {verdict}",
+        quantile(&fenced, 0.5).as_millis(),
+        quantile(&fenced, 1.0).as_millis(),
+        locked.as_millis(),
+    ))
+}
+
+fn wait_flow(trial: &Trial) -> Outcome {
+    let seen = trial.follower.count();
+    wait::until_true(FENCE_LIMIT, "events to be read", || {
+        trial.follower.count() > seen + 50
+    })
+}
+
+/// Starts the process anew; it is stopped at this step, or at a random moment around its first position record.
+fn stopped_while_starting(trial: &Trial, step: Option<&&str>, rng: &mut Rng) -> Outcome<Bridge> {
+    let Some(step) = step else {
+        let mut bridge = trial.replica.spawn()?;
+        bridge.wait_ready(FENCE_LIMIT)?;
+        wait::pause(rng.between(Duration::ZERO, Duration::from_millis(400)));
+        bridge.process.signal(Signal::STOP)?;
+        return Ok(bridge);
+    };
+    let mut replica = trial.replica.clone();
+    replica
+        .env
+        .insert("CONCUR_BRIDGE_FAILPOINT".to_owned(), format!("stop@{step}"));
+    let bridge = replica.spawn()?;
+    wait::until_true(FENCE_LIMIT, "the process to stop", || {
+        bridge.process.is_stopped()
+    })?;
+    Ok(bridge)
+}
+
+/// What happens after the old one was stopped: a twin takes over, and the old one, continued, must leave.
+struct Takeover<'a> {
+    home: &'a Path,
+    /// Of the copied directory.
+    name: String,
+    seed: u64,
+    /// Of what is sent to the old one alone.
+    run: u32,
+}
+
+impl Takeover<'_> {
+    /// Returns how long the old one took to leave.
+    fn happens(
+        self,
+        trial: &mut Trial,
+        sender: Sender,
+        stopped: Duration,
+        log: &mut Vec<Sent>,
+    ) -> Outcome<Duration> {
+        let mut twin = trial.replica.clone();
+        twin.set_text("journal.dir", self.home.join(self.name).display());
         copy_directory(&trial.replica.journal(), &twin.journal())?;
         let mut old = std::mem::replace(&mut trial.bridge, twin.start()?);
         trial.replica = twin;
-        let new_ingress = trial.bridge.ready()?.ingress;
-        let old_ingress = old.ready()?.ingress;
-        trial.target.set(new_ingress);
+        trial.target.set(trial.bridge.ready()?.ingress);
         // Until here requests went to the old one.
         let switched = sender.elapsed();
         // The twin has taken over once it publishes; before that the old one would still be the owner.
@@ -69,17 +163,20 @@ fn run(arena: &Arena) -> Outcome<String> {
 
         old.process.signal(Signal::CONT)?;
         let start = Instant::now();
-        // Something to publish, else it has no reason to ask Kafka for anything.
+        // Something to publish, else it may have no reason to ask Kafka for anything. One that was stopped while
+        // starting may end before it has a port.
         let strayed = Target::default();
-        strayed.set(old_ingress);
-        let mut stray = Load::new(cycle * 2 + 1, rng.next()).at_rate(200);
+        if let Ok(ready) = old.wait_ready(FENCE_LIMIT) {
+            strayed.set(ready.ingress);
+        }
+        let mut stray = Load::new(self.run, self.seed).at_rate(200);
         stray.patience = Duration::from_secs(2);
         let stray = stray.start(&strayed);
         let code = old
             .process
             .wait_exit(FENCE_LIMIT)
             .doing("the old one is to stop");
-        fenced.push(start.elapsed());
+        let took = start.elapsed();
         // What only the old journal has is for its operator to recover; it must not appear twice.
         log.extend(stray.finish()?.into_iter().map(Sent::unanswered));
         let open = |sent: &Sent| sent.at <= switched && sent.at + sent.took >= stopped;
@@ -99,14 +196,8 @@ fn run(arena: &Arena) -> Outcome<String> {
         ensure(trial.bridge.process.ended()?.is_none(), || {
             "the twin ended as well".into()
         })?;
+        Ok(took)
     }
-    let verdict = trial.settle(&log, Promises::ALL)?;
-    Ok(format!(
-        "{cycles} runs, fenced within p50 {} ms, max {} ms of SIGCONT; second start on the same directory exits 5 after {} ms; {verdict}",
-        quantile(&fenced, 0.5).as_millis(),
-        quantile(&fenced, 1.0).as_millis(),
-        locked.as_millis(),
-    ))
 }
 
 fn the_second_on_the_same_directory_stops(trial: &Trial) -> Outcome<Duration> {

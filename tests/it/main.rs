@@ -18,6 +18,7 @@ mod process;
 mod publish;
 mod publish_direct;
 mod publish_positions;
+mod publish_topics;
 mod simulator;
 mod support;
 mod traces;

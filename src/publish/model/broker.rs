@@ -5,7 +5,7 @@
 //! the first open transaction, whoever's it is; a commit can sit in the network and arrive late, as long as its epoch
 //! lives; a broker gives a transaction up by itself and moves the epoch on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,6 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use uuid::Uuid;
 
-use super::journal::ModelJournal;
 use crate::config::Delivery;
 use crate::publish::cluster::{CallError, Cluster, Limits};
 use crate::publish::failure::{Failure, FailureKind};
@@ -22,10 +21,13 @@ use crate::publish::positions::{Found, PositionRecord};
 use crate::publish::stop::Stop;
 use crate::publish::topics::{Facts, NewTopic, Seen};
 
+#[path = "oracle.rs"]
+mod oracle;
 #[path = "producer.rs"]
 mod producer;
 #[path = "stage.rs"]
 mod stage;
+pub(super) use oracle::Promise;
 pub(super) use producer::ModelProducer;
 use stage::Stage;
 
@@ -38,17 +40,6 @@ const ENDLESS_STEPS: u32 = 100_000;
 
 /// The payload of a kill.
 pub(super) struct Killed;
-
-/// What a run is judged by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Promise {
-    /// Every record once and in order, whatever twins there are.
-    ExactlyOnce,
-    /// None skipped, without transactions.
-    AtLeastOnce,
-    /// None skipped although backups are restored, and no position is two events.
-    NothingSkipped,
-}
 
 /// The world that a run happens in, as one site sees it. Clones are the same world.
 #[derive(Clone)]
@@ -176,55 +167,6 @@ impl Shared {
 
     pub(super) fn restores_backups(&self) -> bool {
         self.world().promise == Promise::NothingSkipped
-    }
-
-    /// What a reader of `read_committed` sees must be what is promised, for the journal that remains.
-    pub(super) fn judge(&self, journal: &ModelJournal) {
-        let world = self.world();
-        let visible: Vec<&Event> = world
-            .events
-            .iter()
-            .filter(|event| world.transactions[event.transaction] == State::Committed)
-            .collect();
-        let seen: Vec<String> = visible.iter().map(|event| event.id.clone()).collect();
-        let all = journal.ids();
-        match world.promise {
-            Promise::ExactlyOnce => {
-                assert_eq!(seen, all, "lost, doubled or reordered");
-                let order = &world.order;
-                let owners: BTreeSet<&usize> = order.iter().collect();
-                assert_eq!(
-                    order.len(),
-                    owners.len(),
-                    "they published in turn: {order:?}"
-                );
-            }
-            Promise::AtLeastOnce | Promise::NothingSkipped => {
-                for id in &all {
-                    assert!(seen.contains(id), "{id} is skipped");
-                }
-            }
-        }
-        let mut places: BTreeMap<&str, &str> = BTreeMap::new();
-        for event in visible {
-            let other = places.insert(&event.place, &event.id);
-            assert!(
-                other.is_none_or(|other| other == event.id),
-                "{} is two events",
-                event.place
-            );
-            let Some(content) = journal.content_of(&event.id) else {
-                continue;
-            };
-            if content.len() <= TOPIC_LIMIT {
-                assert_eq!(event.value, content, "altered");
-            } else {
-                assert!(world.kept.contains(&event.id), "not kept");
-            }
-        }
-        if let (Promise::ExactlyOnce, Some(record)) = (world.promise, &world.last_position) {
-            assert_eq!(record.journal, journal.uuid());
-        }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

@@ -58,6 +58,12 @@ impl Process {
         kill_process(pid, signal).doing(format!("sending {signal:?}"))
     }
 
+    /// Whether SIGSTOP has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        std::fs::read_to_string(format!("/proc/{}/status", self.id()))
+            .is_ok_and(|status| status.lines().any(|line| line.starts_with("State:\tT")))
+    }
+
     /// SIGKILL, and the end.
     pub fn kill9(&mut self) -> Outcome {
         self.child.kill()?;
@@ -116,6 +122,10 @@ pub fn run(command: &mut Command) -> Outcome<String> {
 
 /// Moves the real-time clock of a process that is yet to be started, by libfaketime. The monotonic clock stays: faking
 /// it makes absolute sleeps fail with EINVAL, which no real clock does.
+///
+/// An artefact of libfaketime: it does not know C11's `cnd_timedwait`, through which librdkafka waits. Such a wait is
+/// computed with the moved clock and sat out on the real one, so with a clock `n` hours ahead each lasts `n` hours longer
+/// and nothing is published; with one behind each ends at once. A clock that is really wrong moves both alike.
 pub fn shift_clock(command: &mut Command, by: &str) -> Outcome {
     let library = [
         "/usr/lib/x86_64-linux-gnu",
