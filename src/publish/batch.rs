@@ -299,7 +299,9 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         self.status.publishing_works();
         let took = begun.elapsed();
         let rest = (took * self.pacing.rest_ratio).min(self.pacing.max_rest);
-        self.rests_until = Some(Instant::now() + rest);
+        // One by one, nothing is collected by resting.
+        let collects = self.confirmed >= self.isolation.until;
+        self.rests_until = collects.then(|| Instant::now() + rest);
         metrics::histogram!("concur_bridge_publish_duration_seconds").record(took.as_secs_f64());
         let mut by_topic: BTreeMap<&str, u64> = BTreeMap::new();
         for placed in batch {
