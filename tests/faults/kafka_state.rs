@@ -317,7 +317,7 @@ fn own_transaction_timed_out(
     stop(&mut trial)?;
     trial.replica.set(
         "kafka.properties",
-        r#"{ "transaction.timeout.ms" = "2000" }"#,
+        r#"{ "transaction.timeout.ms" = "2000", "socket.timeout.ms" = "2000" }"#,
     );
     let failpoint = "CONCUR_BRIDGE_FAILPOINT".to_owned();
     let step = "stop@publish.before_commit:3".to_owned();
