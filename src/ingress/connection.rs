@@ -6,9 +6,10 @@
 //! not touch the timer wheel per request. HTTP/2, in clear or by ALPN, is not spoken.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
@@ -233,10 +234,9 @@ async fn linger<T: AsyncRead + AsyncWrite + Unpin>(mut stream: T) {
         if stream.shutdown().await.is_err() {
             return;
         }
-        let mut sink = [0; 4096];
         let mut swallowed = 0;
         while swallowed < LINGER_BYTES {
-            match stream.read(&mut sink).await {
+            match poll_fn(|cx| poll_swallow(&mut stream, cx)).await {
                 Ok(0) | Err(_) => return,
                 Ok(read) => swallowed += read,
             }
@@ -244,4 +244,15 @@ async fn linger<T: AsyncRead + AsyncWrite + Unpin>(mut stream: T) {
     };
     // Being late only means that the client gets its reset.
     let _ = tokio::time::timeout(LINGER_TIME, swallow).await;
+}
+
+/// Not `async`: its buffer stays on the stack.
+fn poll_swallow<T: AsyncRead + Unpin>(
+    stream: &mut T,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut sink = [0; 4096];
+    let mut sink = ReadBuf::new(&mut sink);
+    ready!(Pin::new(stream).poll_read(cx, &mut sink))?;
+    Poll::Ready(Ok(sink.filled().len()))
 }

@@ -180,7 +180,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_replacement(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let replaced = self.poll_replacement(cx);
+        ready!(self.note(replaced))?;
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.note(shut)
     }
 }
