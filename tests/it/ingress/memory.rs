@@ -51,7 +51,7 @@ fn attacks() -> [Attack; 6] {
             &[&beginning[..], &[b'a'; 14_000]].concat(),
             false,
         ),
-        attack("begins a long body", &post(200_000, &[b' '; 20_000]), false),
+        attack("begins a body", &post(200_000, b"<Notif"), false),
         attack(
             "is idle after a refusal",
             b"POST /nowhere HTTP/1.1\r\nhost: b\r\ncontent-length: 0\r\n\r\n",
@@ -90,7 +90,7 @@ fn thousands_of_slow_connections_cost_less_than_32_mib_and_no_honest_client_its_
             }
         }
         wait_until(attack.name, PATIENCE, || {
-            metric(&bridge, "concur_bridge_ingress_connections ") > 500.0
+            metric(&bridge, "concur_bridge_ingress_connections ") > 100.0
         });
         is_served(&bridge, attack.name);
         highest = highest.max(resident_kib(&bridge));
