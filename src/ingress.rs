@@ -6,7 +6,7 @@
 //!
 //! **Promises.** A 2xx is never sent for what the acceptor did not accept. Whatever a client sends, or fails to send,
 //! costs at most one connection with [`limits::MAX_HEAD_BYTES`] of head and `ingress.max_body` of body, for a bounded
-//! time, and no honest client its answer. Nothing of a request is in any log line, metric label or error body.
+//! time and within the `budget` of all, and no honest client its answer. Nothing of a request is in any log line, metric label or error body.
 //!
 //! **When it fails.** [`Ingress::bind`] says in one sentence why nothing can be served. After that nothing here ends
 //! the process: sockets that cannot be accepted are waited for, files that become invalid leave the old ones in force.
@@ -14,12 +14,14 @@
 //! **Left to others.** What a postback means and where it is kept ([`accept`](crate::accept)).
 //!
 //! **Layout**, in the order of a connection's way: `listener` accepts, `opening` unwraps PROXY header and TLS,
-//! `connection` runs HTTP under the clock of `pace` on a `wire`, `handler` makes the checks of `head`,
+//! `connection` waits for an `arrival` and runs HTTP under the clock of `pace` on a `wire`, `handler` makes the checks of `head`,
 //! `auth`, `body` and `signature`, `refused` and `answer` say what comes of it.
 
 mod answer;
+mod arrival;
 mod auth;
 mod body;
+mod budget;
 mod connection;
 mod descriptors;
 mod expiry;
@@ -135,6 +137,7 @@ impl<A: Accept> Ingress<A> {
             signatures: signature::Signatures::new(auth, reloader)?,
             max_body_bytes: ingress.max_body_bytes,
             in_flight: limits::InFlight::new(ingress.max_in_flight),
+            budget: budget::Budget::default(),
             meters: meters::Meters::new(),
             refusals: Arc::new(meters::Refusals::new()),
         };

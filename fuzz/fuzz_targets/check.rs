@@ -7,6 +7,7 @@ use concur_bridge::normalise::{Rules, normalise};
 use concur_bridge::postback::{Dialect, Postback};
 use http::HeaderMap;
 use jiff::Timestamp;
+use serde_json::Value;
 
 /// A request without headers.
 pub fn request(dialect: Dialect, query: String, body: &[u8]) -> Postback {
@@ -37,7 +38,11 @@ pub fn normalises_soundly(postback: &Postback, token: Option<&str>) {
 }
 
 fn event_is_sound(event: &Event, token: Option<&str>) {
-    let mut texts = vec![serde_json::to_string(&event.data).expect("data is JSON")];
+    let mut texts = Vec::new();
+    collect(
+        serde_json::to_value(&event.data).expect("data is JSON"),
+        &mut texts,
+    );
     texts.extend(event.subject.clone());
     texts.extend(event.correlation_id.clone());
     texts.extend(event.traceparent.clone());
@@ -76,7 +81,21 @@ fn event_is_sound(event: &Event, token: Option<&str>) {
     }
 }
 
-/// Whether a token can be looked for in JSON: shorter ones stay inside of words, others are escaped or are names of fields.
+/// Every text of a document, as whoever reads the JSON will have it: in its written form the `n` of a `\n` could seem to
+/// be the first letter of a token.
+fn collect(value: Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text),
+        Value::Array(values) => values.into_iter().for_each(|value| collect(value, texts)),
+        Value::Object(members) => members.into_iter().for_each(|(name, value)| {
+            texts.push(name);
+            collect(value, texts);
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => texts.push(value.to_string()),
+    }
+}
+
+/// Whether a token can be looked for: shorter ones stay inside of words, others are names of fields.
 fn is_telling(token: &str) -> bool {
     token.len() >= 8
         && token.bytes().all(|byte| byte.is_ascii_alphanumeric())

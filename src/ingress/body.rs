@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
+use super::budget::{Budget, WAITING_BYTES};
 use super::limits::{DISCARD_BYTES, DISCARD_TIME};
 
 /// Why there is no whole body.
@@ -26,10 +27,15 @@ pub(super) fn is_too_large(body: &Incoming, max: usize) -> bool {
 /// Reads the body to its end.
 ///
 /// Cancel safety: what was read is lost with the future; so is the connection.
-pub(super) async fn read(mut body: Incoming, max: usize) -> Result<Bytes, BodyError> {
+pub(super) async fn read(
+    mut body: Incoming,
+    max: usize,
+    budget: &Budget,
+) -> Result<Bytes, BodyError> {
     if is_too_large(&body, max) {
         return Err(BodyError::TooLarge);
     }
+    let mut held = budget.hold(WAITING_BYTES);
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -41,6 +47,7 @@ pub(super) async fn read(mut body: Incoming, max: usize) -> Result<Bytes, BodyEr
         if first.len() + more.len() + data.len() > max {
             return Err(BodyError::TooLarge);
         }
+        held.grow(data.len());
         if first.is_empty() && more.is_empty() {
             first = data;
             continue;
@@ -59,7 +66,7 @@ pub(super) async fn read(mut body: Incoming, max: usize) -> Result<Bytes, BodyEr
 }
 
 /// Drops the body of a refused request. `true`: it came to its end, so the connection can be used again.
-pub(super) async fn discard(mut body: Incoming, waits_for_continue: bool) -> bool {
+pub(super) async fn discard(mut body: Incoming, waits_for_continue: bool, budget: &Budget) -> bool {
     if body.is_end_stream() {
         return true;
     }
@@ -70,6 +77,7 @@ pub(super) async fn discard(mut body: Incoming, waits_for_continue: bool) -> boo
     if !small || waits_for_continue {
         return false;
     }
+    let _held = budget.hold(WAITING_BYTES);
     let drained = async {
         while let Some(frame) = body.frame().await {
             if frame.is_err() {

@@ -23,6 +23,7 @@ use super::Accept;
 use super::answer::{self, Answer};
 use super::auth::Peer;
 use super::body::{self, BodyError};
+use super::budget::Budget;
 use super::head::{self, Route};
 use super::limits::{InFlight, Ticket};
 use super::meters::{Ending, Meters, Refusals};
@@ -41,6 +42,7 @@ pub(super) struct Handler<A> {
     pub(super) signatures: Signatures,
     pub(super) max_body_bytes: usize,
     pub(super) in_flight: InFlight,
+    pub(super) budget: Budget,
     pub(super) meters: Meters,
     pub(super) refusals: Arc<Refusals>,
 }
@@ -86,7 +88,7 @@ impl<A: Accept> Caller<A> {
             Ok(admitted) => admitted,
             Err(denied) => {
                 let waits = head::waits_for_continue(&parts.headers);
-                let reusable = body::discard(incoming, waits).await;
+                let reusable = body::discard(incoming, waits, &self.handler.budget).await;
                 return self.refuse(denied, reusable, began);
             }
         };
@@ -95,13 +97,14 @@ impl<A: Accept> Caller<A> {
             refused,
             route: Some(dialect),
         };
-        let bytes = match body::read(incoming, self.handler.max_body_bytes).await {
-            Ok(bytes) => bytes,
-            Err(BodyError::TooLarge) => {
-                return self.refuse(deny(Cause::BodyTooLarge.into()), false, began);
-            }
-            Err(BodyError::Cut) => return Err(Hangup(Ending::Cut)),
-        };
+        let bytes =
+            match body::read(incoming, self.handler.max_body_bytes, &self.handler.budget).await {
+                Ok(bytes) => bytes,
+                Err(BodyError::TooLarge) => {
+                    return self.refuse(deny(Cause::BodyTooLarge.into()), false, began);
+                }
+                Err(BodyError::Cut) => return Err(Hangup(Ending::Cut)),
+            };
         if dialect == Dialect::Ess
             && let Err(cause) = self.handler.signatures.check(&parts.headers, &bytes)
         {

@@ -3,7 +3,8 @@
 //! **Too many connections.** Clients that connect and then take their time must not lock out honest ones, so at
 //! `ingress.max_connections` the newcomer is let in and the connection that has waited longest for its client goes
 //! instead: first those whose client never got through authentication. One that is owed an answer is never chosen; if
-//! all are, the newcomer waits in the kernel's queue. Running out of file descriptors is treated the same way.
+//! all are, the newcomer waits in the kernel's queue. Running out of file descriptors, or of the `budget` of bytes that
+//! slow clients hold, is treated the same way.
 //!
 //! **Stopping.** At `stop` no connection is accepted any more, idle ones are closed, and requests in progress get their
 //! answer with `connection: close` until the deadline.
@@ -84,6 +85,13 @@ impl<A: Accept> Listener<A> {
                     let meters = &self.handler.meters;
                     meters.connections.set(roster.members.len() as f64);
                     meters.in_flight.set(self.handler.in_flight.now() as f64);
+                }
+                evicted = self.handler.budget.exceeded() => {
+                    for _ in 0..evicted {
+                        if !self.evict(&mut roster) {
+                            break;
+                        }
+                    }
                 }
                 Some(id) = roster.reaped() => roster.forget(id),
                 accepted = self.socket.accept() => match accepted {

@@ -4,6 +4,7 @@
 //! the accept loop can let the slowest go when there are too many: a handshake is the most work that a client can ask
 //! for before anything is known about it.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Accept;
 use super::auth::{Peer, network};
+use super::budget::{Budget, Held, SESSION_BYTES};
 use super::connection;
 use super::expiry::Expiry;
 use super::handler::{Caller, Handler};
@@ -23,6 +26,14 @@ use super::meters::Ending;
 use super::pace::Pace;
 use super::proxy_protocol;
 use super::tls::TlsOpening;
+
+/// A TLS connection after its handshake.
+struct Session {
+    stream: Box<TlsStream<TcpStream>>,
+    /// Whether the client certificate bears one of the names asked for, if any are.
+    named: bool,
+    held: Held,
+}
 
 /// How connections open.
 pub(super) struct Opening {
@@ -64,20 +75,49 @@ impl Opening {
         let Some(tls) = &self.tls else {
             return connection::serve(stream, caller(true), stop).await;
         };
-        let (stream, named) = {
+        // On the heap, so that a connection without TLS does not take its room.
+        match Box::pin(self.handshake(tls, stream, due, &handler.budget, &stop)).await {
+            Ok(Session {
+                stream,
+                named,
+                held: _held,
+            }) => {
+                handler.meters.handshakes.increment(1);
+                connection::serve(stream, caller(named), stop).await
+            }
+            Err(ending) => ending,
+        }
+    }
+
+    /// `Err`: the connection is over, and why, when that was early.
+    async fn handshake(
+        &self,
+        tls: &TlsOpening,
+        stream: TcpStream,
+        due: Instant,
+        budget: &Budget,
+        stop: &CancellationToken,
+    ) -> Result<Session, Option<Ending>> {
+        let opened = async {
+            // Who says nothing costs no session and no place.
+            stream.readable().await?;
             // The cap is the accept loop's to keep; without a place the handshake is only not counted.
             let _counted = self.handshakes.enter();
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                opened = timeout_at(due, tls.accept(stream)) => match opened {
-                    Ok(Ok(opened)) => opened,
-                    Ok(Err(_)) | Err(_) => return Some(Ending::Handshake),
-                },
-            }
+            let held = budget.hold(SESSION_BYTES);
+            let (stream, named) = Box::pin(tls.accept(stream)).await?;
+            Ok::<_, io::Error>(Session {
+                stream: Box::new(stream),
+                named,
+                held,
+            })
         };
-        handler.meters.handshakes.increment(1);
-        // On the heap, so that a connection without TLS does not take its room.
-        Box::pin(connection::serve(stream, caller(named), stop)).await
+        tokio::select! {
+            () = stop.cancelled() => Err(None),
+            opened = timeout_at(due, opened) => match opened {
+                Ok(Ok(session)) => Ok(session),
+                Ok(Err(_)) | Err(_) => Err(Some(Ending::Handshake)),
+            },
+        }
     }
 
     async fn proxied(

@@ -58,6 +58,7 @@ pub(super) struct Pace {
     patience: Patience,
     stopping: AtomicBool,
     unread: AtomicBool,
+    blocked: AtomicBool,
     answers: AtomicU32,
 }
 
@@ -70,6 +71,7 @@ impl Pace {
             patience,
             stopping: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             answers: AtomicU32::new(0),
         };
         pace.word.store(pace.now() << 4, Ordering::Relaxed);
@@ -131,9 +133,34 @@ impl Pace {
         Some(self.origin + Duration::from_millis(word >> 4) + patience)
     }
 
+    /// When a connection between two requests has been so for long enough to be at rest: at once before any of its requests
+    /// got through authentication. `None` while it cannot be: in the middle of a request, or while the client does not
+    /// take its answer.
+    pub(super) fn rest_at(&self) -> Option<Instant> {
+        let word = self.word.load(Ordering::Relaxed);
+        let may = Phase::from_bits(word) == Phase::Idle
+            && !self.blocked.load(Ordering::Relaxed)
+            && !self.stopping.load(Ordering::Relaxed);
+        let since = self.origin + Duration::from_millis(word >> 4);
+        may.then(|| match word & PROVEN {
+            0 => since,
+            _ => since + limits::REST_AFTER,
+        })
+    }
+
+    /// Whether bytes of an answer wait for the client to take them.
+    pub(super) fn block(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
     /// The process stops: what waits for its client ends soon.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Counts one answer; `true`: it is the last that the connection gets.

@@ -8,11 +8,10 @@
 //!
 //! `observe` verifies and counts and refuses nothing, to see what Concur sends before `enforce` answers 401.
 
+mod header;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderMap;
 use metrics::{Counter, counter};
 use openssl::error::ErrorStack;
@@ -29,21 +28,15 @@ use super::refused::Cause;
 use crate::config::{Auth, SignatureMode};
 use crate::reload::{self, Live, LoadError, Reloader};
 
+pub use header::decode_header;
+
 /// The header that carries it.
 const HEADER: &str = "concur-signature";
-
-/// Longest header value looked at: a signature of an 8192-bit key and some.
-const MAX_HEADER_BYTES: usize = 2048;
 
 /// Smallest key that is trusted to sign.
 const MIN_KEY_BITS: i32 = 2048;
 
 const SHA256_BYTES: i32 = 32;
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// Checks signatures as configured.
 pub(super) struct Signatures {
@@ -215,15 +208,6 @@ impl Keys {
             None => false,
         }
     }
-}
-
-/// The signature in a header value; `None` when it is not base64 or too long to be one. Padding may be absent.
-pub fn decode_header(value: &[u8]) -> Option<Vec<u8>> {
-    let value = value.trim_ascii();
-    if value.is_empty() || value.len() > MAX_HEADER_BYTES {
-        return None;
-    }
-    BASE64.decode(value).ok()
 }
 
 fn verifies(

@@ -1,5 +1,7 @@
 //! The byte stream under hyper: it notices when a head begins, and puts our words where hyper would use its own.
 //!
+//! It outlives hyper's part in a connection: what was read too early, or too late for one, is given back to it.
+//!
 //! Hyper answers what it cannot parse by itself, with 400, 414 or 431 and no body. Those are the only answers with
 //! `content-length: 0` on these connections, so they can be told apart and are replaced by a problem document before
 //! they leave. Hyper says 431 also when the request line alone was too long and when the announced length of the body is
@@ -25,7 +27,10 @@ pub(super) struct Wire<T> {
     pace: Arc<Pace>,
     refusals: Arc<Refusals>,
     head: HeadSeen,
+    /// Read already, and to be read again.
+    returned: Bytes,
     replacement: Bytes,
+    blocked: bool,
 }
 
 /// What went by since the present head began. Of a head that came together with the previous body the beginning is
@@ -68,8 +73,24 @@ impl<T> Wire<T> {
             pace,
             refusals,
             head: HeadSeen::default(),
+            returned: Bytes::new(),
             replacement: Bytes::new(),
+            blocked: false,
         }
+    }
+
+    /// Has bytes, all that were read since, read once more.
+    pub(super) fn give_back(&mut self, bytes: Bytes) {
+        self.returned = bytes;
+    }
+
+    /// Tells the pace when an answer does not get through to the client, or does again.
+    fn note<R>(&mut self, written: Poll<R>) -> Poll<R> {
+        if written.is_pending() != self.blocked {
+            self.blocked = written.is_pending();
+            self.pace.block(self.blocked);
+        }
+        written
     }
 
     /// The cause of an answer that hyper made by itself; `None` for one of ours.
@@ -107,6 +128,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.returned.has_remaining() {
+            let served = self.returned.len().min(buffer.remaining());
+            buffer.put_slice(&self.returned.split_to(served));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let read = &buffer.filled()[before..];
@@ -134,23 +160,29 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_replacement(cx))?;
+        let replaced = self.poll_replacement(cx);
+        ready!(self.note(replaced))?;
         if let Some(cause) = self.automatic(bytes) {
             self.refusals.count(cause);
             self.pace.leave_unread();
             self.replacement = answer::on_the_wire(cause);
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_replacement(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let replaced = self.poll_replacement(cx);
+        ready!(self.note(replaced))?;
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_replacement(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let replaced = self.poll_replacement(cx);
+        ready!(self.note(replaced))?;
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.note(shut)
     }
 }

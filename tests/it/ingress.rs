@@ -5,6 +5,8 @@ mod authentication;
 mod bench;
 mod certificates;
 mod connections;
+mod host;
+mod memory;
 mod proxies;
 mod raw;
 mod signatures;

@@ -1,3 +1,5 @@
+use base64::Engine;
+
 use super::*;
 use openssl::pkey::Private;
 use openssl::rsa::Rsa;
