@@ -18,6 +18,8 @@ use crate::config;
 
 /// The database.
 pub(super) const DATABASE: &str = "journal.db";
+/// SQLite's rollback journal, which only the making of a journal has.
+pub(super) const UNDO: &str = "journal.db-journal";
 /// SQLite's write-ahead log.
 pub(super) const LOG: &str = "journal.db-wal";
 /// The last acknowledged position.
@@ -240,6 +242,22 @@ pub(super) fn tighten_files(directory: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
+    Ok(())
+}
+
+/// Takes back what a power loss left of the making of a journal: until it is in WAL mode, SQLite has a rollback journal, and
+/// what only reads refuses to apply one. Does nothing at any other time.
+pub(super) fn undo_cut_making(directory: &Path) -> Result<(), Broken> {
+    if !directory.join(UNDO).exists() {
+        return Ok(());
+    }
+    let connection = Connection::open_with_flags(
+        directory.join(DATABASE),
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    never_checkpoint_unasked(&connection)?;
+    // The first look at the file applies it.
+    connection.pragma_query_value(None, "user_version", |_| Ok(()))?;
     Ok(())
 }
 

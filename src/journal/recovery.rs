@@ -54,7 +54,7 @@ pub(super) struct Recovered {
     pub(super) checked_whole: bool,
 }
 
-/// Looks at the journal in `directory`, changing nothing.
+/// Looks at the journal in `directory`, changing nothing that was ever a journal.
 pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
     let unusable = |cause: io::Error| OpenError::Directory {
         directory: directory.to_owned(),
@@ -93,6 +93,9 @@ pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
         .map_err(unusable)?;
     if others {
         check_header(directory).map_err(|broken| OpenError::of(broken, directory))?;
+    }
+    if !others {
+        open::undo_cut_making(directory).map_err(|broken| OpenError::of(broken, directory))?;
     }
     let connection =
         open::reader_connection(directory).map_err(|broken| OpenError::of(broken, directory))?;

@@ -6,6 +6,7 @@ mod golden;
 mod house;
 mod inspecting;
 mod keeping;
+mod power_loss;
 mod repair;
 
 use std::path::Path;
