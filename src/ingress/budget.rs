@@ -3,7 +3,7 @@
 //! Counted is what a connection has only because its client is not done: the beginning of a head, a body that has not come
 //! to its end with what HTTP needs to wait for it, a TLS session. Whoever takes the last of it is let in; the accept loop
 //! lets the slowest go instead, in the order in which it does so when there are too many connections. So slow strangers
-//! make the process grow by less than 32 MiB: 20 here, and 2 KiB for each of 4,096 connections that do nothing at all.
+//! make the process grow by less than 32 MiB: 15 here with what fragments of it cost, and 2 KiB for each of 4,096 connections that do nothing at all.
 //!
 //! **Not exact.** Of a body its bytes are counted, not the buffers they went through: up to twice as much for one of
 //! 64 KiB. Only who got through authentication is let to send one.
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// Bytes that all clients together may hold. Honest requests come whole, a packet or a few, and hold theirs for less than
-/// a millisecond: this is 800 requests that are waited for in the same moment, or 1,700 TLS connections.
-const MAX_BYTES: usize = 20 * 1024 * 1024;
+/// a millisecond: this is 640 requests that are waited for in the same moment, or 1,280 TLS connections.
+const MAX_BYTES: usize = 15 * 1024 * 1024;
 
 /// What a connection that waits for a body takes beside the body: HTTP's state, its first buffer and the parsed head.
 pub(super) const WAITING_BYTES: usize = 24 * 1024;
