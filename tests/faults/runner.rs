@@ -109,6 +109,7 @@ The oracle behind every figure: senders log each request and its answer; a reade
 everything is read once more afterwards. *Lost*: answered 2xx and never read. *Doubled*: read twice. *Reordered*: read before one of the same key that had
 been answered 2xx before it was sent. *Phantom*: never sent. *Altered*: not valid by its JSON Schema, or a field, key, header or the sealed token differs.
 *Gaps*: holes or repetitions in `concur-bridge-position`. A request without a 2xx may appear once or not at all.
+[protections.md](protections.md) shows which line fails when a protection is taken away.
 
 ";
 
