@@ -180,11 +180,15 @@ impl<A: Accept> Caller<A> {
     }
 
     fn finish(&self, answer: Answer, closing: bool) -> Result<Answer, Hangup> {
-        let last = self.pace.count_answer();
+        let last = closing || self.pace.count_answer();
+        if last {
+            // Before the phase says that nothing is left to be done.
+            self.pace.close();
+        }
         if !self.pace.enter(Phase::Idle) {
             return Err(Hangup(Ending::Evicted));
         }
-        Ok(if closing || last {
+        Ok(if last {
             answer::closing(answer)
         } else {
             answer

@@ -58,6 +58,7 @@ pub(super) struct Pace {
     patience: Patience,
     stopping: AtomicBool,
     unread: AtomicBool,
+    closing: AtomicBool,
     blocked: AtomicBool,
     answers: AtomicU32,
 }
@@ -71,6 +72,7 @@ impl Pace {
             patience,
             stopping: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             answers: AtomicU32::new(0),
         };
@@ -134,12 +136,14 @@ impl Pace {
     }
 
     /// When a connection between two requests has been so for long enough to be at rest: at once before any of its requests
-    /// got through authentication. `None` while it cannot be: in the middle of a request, or while the client does not
-    /// take its answer.
+    /// got through authentication. `None` while it cannot be: in the middle of a request, while the client does not take
+    /// its answer, or once the last answer was given. What still comes after that is no request, but perhaps the rest of a
+    /// body that nobody read.
     pub(super) fn rest_at(&self) -> Option<Instant> {
         let word = self.word.load(Ordering::Relaxed);
         let may = Phase::from_bits(word) == Phase::Idle
             && !self.blocked.load(Ordering::Relaxed)
+            && !self.closing.load(Ordering::Relaxed)
             && !self.stopping.load(Ordering::Relaxed);
         let since = self.origin + Duration::from_millis(word >> 4);
         may.then(|| match word & PROVEN {
@@ -166,6 +170,11 @@ impl Pace {
     /// Counts one answer; `true`: it is the last that the connection gets.
     pub(super) fn count_answer(&self) -> bool {
         self.answers.fetch_add(1, Ordering::Relaxed) + 1 >= limits::MAX_ANSWERS
+    }
+
+    /// Marks that the next answer is the last: the connection ends with it.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     /// Marks that an answer goes out before its request was read to the end.
@@ -237,6 +246,15 @@ mod tests {
         assert_eq!(left(&pace), Some(6));
         pace.stop();
         assert_eq!(left(&pace), Some(1));
+    }
+
+    #[test]
+    fn a_connection_is_never_at_rest_once_its_last_answer_was_given() {
+        let pace = pace();
+        assert!(pace.enter(Phase::Idle));
+        assert!(pace.rest_at().is_some());
+        pace.close();
+        assert_eq!(pace.rest_at(), None);
     }
 
     #[test]

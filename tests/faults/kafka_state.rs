@@ -201,22 +201,26 @@ fn positions_emptied(
     go_on(trial, log, seed, Promises::ALL, false)
 }
 
-/// A backup is put back: what was accepted after it is not in the journal any more, but in Kafka.
+/// Puts a backup back: what was accepted after it is not in the journal any more, but in Kafka.
+fn roll_back(trial: &mut Trial, log: &mut Vec<Sent>, seed: u64) -> Outcome {
+    stop(trial)?;
+    let (journal, backup) = (trial.replica.journal(), trial.replica.dir.join("backup"));
+    copy(&journal, &backup)?;
+    trial.restart()?;
+    log.extend(load(trial, 3, seed)?);
+    trial.bridge.wait_published(LIMIT)?;
+    stop(trial)?;
+    std::fs::remove_dir_all(&journal)?;
+    copy(&backup, &journal)
+}
+
 fn journal_rolled_back(
     _: &Kafka,
     mut trial: Trial,
     mut log: Vec<Sent>,
     seed: u64,
 ) -> Outcome<String> {
-    stop(&mut trial)?;
-    let (journal, backup) = (trial.replica.journal(), trial.replica.dir.join("backup"));
-    copy(&journal, &backup)?;
-    trial.restart()?;
-    log.extend(load(&trial, 3, seed)?);
-    trial.bridge.wait_published(LIMIT)?;
-    stop(&mut trial)?;
-    std::fs::remove_dir_all(&journal)?;
-    copy(&backup, &journal)?;
+    roll_back(&mut trial, &mut log, seed)?;
     go_on(trial, log, seed, REPEATS, true)
 }
 
@@ -228,15 +232,7 @@ fn rolled_back_without_kafka(
     mut log: Vec<Sent>,
     seed: u64,
 ) -> Outcome<String> {
-    stop(&mut trial)?;
-    let (journal, backup) = (trial.replica.journal(), trial.replica.dir.join("backup"));
-    copy(&journal, &backup)?;
-    trial.restart()?;
-    log.extend(load(&trial, 3, seed)?);
-    trial.bridge.wait_published(LIMIT)?;
-    stop(&mut trial)?;
-    std::fs::remove_dir_all(&journal)?;
-    copy(&backup, &journal)?;
+    roll_back(&mut trial, &mut log, seed)?;
     let brokers = trial.replica.config.get("kafka.brokers").cloned();
     // Nobody listens there.
     trial.replica.set_text("kafka.brokers", "127.0.0.1:1");
