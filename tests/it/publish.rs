@@ -20,7 +20,8 @@ fn end_of(mut publisher: Publisher, deadline: Duration) -> End {
     outcome(&mut publisher)
 }
 
-fn outcome(publisher: &mut Publisher) -> End {
+/// How the publisher ends, which it is to do soon.
+pub(crate) fn outcome(publisher: &mut Publisher) -> End {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

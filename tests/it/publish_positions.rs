@@ -9,6 +9,7 @@ use concur_bridge::record::Position;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
+use crate::publish::outcome;
 use crate::support::backlog::MemoryBacklog;
 use crate::support::kafka::{SOON, bootstrap_or_skip, settings};
 use crate::support::wait::wait_until;
@@ -69,15 +70,6 @@ fn wait_published(publisher: &Publisher, position: Position) {
     });
 }
 
-fn end_of(publisher: &mut Publisher) -> End {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap()
-        .block_on(async { tokio::time::timeout(SOON, publisher.ended()).await })
-        .expect("the publisher ends")
-}
-
 #[test]
 fn a_start_and_the_leaving_of_a_fenced_process_end_in_seconds_while_neighbours_commit_all_the_time()
 {
@@ -94,7 +86,7 @@ fn a_start_and_the_leaving_of_a_fenced_process_end_in_seconds_while_neighbours_c
     // A start with a hint, and one that reads from the beginning.
     for forgets in [false, true] {
         first.stop(SOON);
-        end_of(&mut first);
+        outcome(&mut first);
         if forgets {
             backlog.forget_published();
         }
@@ -108,7 +100,7 @@ fn a_start_and_the_leaving_of_a_fenced_process_end_in_seconds_while_neighbours_c
     twins.append_events(200, 5);
     wait_published(&twin, twins.last());
     backlog.append_events(300, 1);
-    assert_eq!(end_of(&mut first), End::Fenced);
+    assert_eq!(outcome(&mut first), End::Fenced);
     twin.stop(SOON);
-    end_of(&mut twin);
+    outcome(&mut twin);
 }
