@@ -77,10 +77,10 @@ pub(super) fn lay_out(
             Change::Name { name, file } => {
                 names.insert(name, *file);
             }
-            Change::Unname { name } => {
+            Change::Unname(name) => {
                 names.remove(name.as_str());
             }
-            Change::MakeDirectory { name } => {
+            Change::MakeDirectory(name) => {
                 directories.insert(name);
             }
         }

@@ -24,12 +24,8 @@ pub(super) enum Change {
         name: String,
         file: File,
     },
-    Unname {
-        name: String,
-    },
-    MakeDirectory {
-        name: String,
-    },
+    Unname(String),
+    MakeDirectory(String),
 }
 
 /// A change and its time, in lines of the trace.
@@ -251,11 +247,11 @@ impl Reader {
             .collect();
         match (call.name, &paths[..]) {
             ("mkdir" | "mkdirat", [Some(name)]) if !name.is_empty() => {
-                self.change(call, Change::MakeDirectory { name: name.clone() });
+                self.change(call, Change::MakeDirectory(name.clone()));
             }
             ("unlink" | "unlinkat", [Some(name)]) => {
                 self.names.remove(name);
-                self.change(call, Change::Unname { name: name.clone() });
+                self.change(call, Change::Unname(name.clone()));
             }
             ("rename" | "renameat" | "renameat2", [Some(from), Some(to)]) => {
                 let file = self.names.remove(from).unwrap();
@@ -269,7 +265,7 @@ impl Reader {
                         file,
                     },
                 );
-                self.change(call, Change::Unname { name: from.clone() });
+                self.change(call, Change::Unname(from.clone()));
             }
             (_, paths) => assert!(paths.iter().all(Option::is_none), "{}", call.arguments),
         }
@@ -356,9 +352,7 @@ impl Reader {
         for timed in &mut self.recording.changes {
             let is_covered = match &timed.change {
                 Change::Write { file, .. } | Change::Resize { file, .. } => Some(*file) == synced,
-                Change::Name { name, .. }
-                | Change::Unname { name }
-                | Change::MakeDirectory { name } => {
+                Change::Name { name, .. } | Change::Unname(name) | Change::MakeDirectory(name) => {
                     synced.is_none() && name.rsplit_once('/').map_or("", |(dir, _)| dir) == inside
                 }
             };
