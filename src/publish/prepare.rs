@@ -53,7 +53,7 @@ impl Preparation {
             }
             for _ in 0..LOOKS {
                 seen = cluster.survey(&names)?.1;
-                if self.missing(&seen).is_empty() || stop.requested() {
+                if topics::are_settled(&self.wanted, &seen) || stop.requested() {
                     break;
                 }
                 cluster.pause(BETWEEN_LOOKS, stop);

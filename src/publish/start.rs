@@ -181,7 +181,16 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             Some(found) if self.disowned == Some(found.offset) => {}
             Some(found) => match self.judge(&found)? {
                 Verdict::Ours(position) => {
-                    self.hint = Some(found.offset);
+                    let acknowledged = self.hint.replace(found.offset);
+                    if position < self.confirmed && acknowledged > Some(found.offset) {
+                        self.status.degrade(
+                            Degraded::PositionsLost,
+                            &format!(
+                                "the newest position of {} in topic {} is {position}, although Kafka had acknowledged {}: events between may be gone as well; send them again with `concur-bridge journal replay --from {} --to {} --apply`",
+                                self.transactional_id, self.positions_topic, self.confirmed, position.0 + 1, self.confirmed
+                            ),
+                        );
+                    }
                     if position > self.confirmed {
                         self.confirmed = position;
                         self.status.set_published(position);

@@ -190,6 +190,17 @@ pub(crate) fn is_missing(wanted: &Wanted, seen: &[Seen]) -> bool {
     matches!(&seen.state, Err(failure) if failure.kind == FailureKind::Topic)
 }
 
+/// Whether waiting changes nothing: the brokers know each of these topics, and each partition has a leader or an error of
+/// its own.
+pub(crate) fn are_settled(wanted: &[Wanted], seen: &[Seen]) -> bool {
+    wanted.iter().all(|wanted| {
+        !is_missing(wanted, seen) && !seen.iter().any(|topic| {
+            topic.name == wanted.name
+                && matches!(&topic.state, Err(failure) if failure.kind == FailureKind::Unreachable)
+        })
+    })
+}
+
 /// What forbids using these topics, and what an operator ought to know about them.
 pub(crate) fn judge(wanted: &[Wanted], seen: &[Seen]) -> (Vec<Failure>, Vec<String>) {
     let mut faults = Vec::new();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use concur_bridge::config::{Delivery, EventsMode};
-use concur_bridge::publish::{Degraded, End, Publisher, Settings};
+use concur_bridge::publish::{Backlog as _, Degraded, End, Publisher, Settings};
 use concur_bridge::record::Position;
 
 use crate::support::backlog::{MemoryBacklog, itinerary_of};
@@ -211,6 +211,37 @@ fn a_deleted_positions_topic_alarms_and_publishing_goes_on_without_a_repeat() {
     assert!(is_degraded(&publisher, Degraded::PositionsLost));
     end_of(publisher, SOON);
     assert_published_once(&settings, &ids);
+}
+
+#[test]
+fn what_kafka_lost_although_it_had_acknowledged_it_alarms_with_the_command_that_sends_it_again() {
+    let Some(bootstrap) = bootstrap_or_skip() else {
+        return;
+    };
+    let settings = settings(&bootstrap);
+    let backlog = MemoryBacklog::new();
+    backlog.append_events(0, 5);
+    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    wait_published(&publisher, backlog.last());
+    end_of(publisher, SOON);
+    // As if five more had been published by a transaction of which nothing is left.
+    let (_, offset) = backlog.published();
+    backlog.append_events(100, 5);
+    let mut after = backlog.clone();
+    after.mark_published(backlog.last(), offset.map(|offset| offset + 2));
+
+    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    wait_until("the loss is seen", SOON, || {
+        is_degraded(&publisher, Degraded::PositionsLost)
+    });
+    let texts = publisher.status().degraded();
+    assert!(
+        texts
+            .iter()
+            .any(|(_, text)| text.contains("journal replay --from 6 --to 10 --apply")),
+        "{texts:?}"
+    );
+    end_of(publisher, SOON);
 }
 
 #[test]

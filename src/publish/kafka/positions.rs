@@ -76,7 +76,7 @@ fn wait_until_stable(
         }
         if began.elapsed() >= OPEN_TRANSACTION_WAIT {
             return Err(CallError::Unfinished(format!(
-                "an open transaction at offset {stable} of topic {topic} hides what was published before; it ends at the latest with its own timeout"
+                "an open transaction at offset {stable} of topic {topic} hides what was published before; it ends with its own timeout at the latest, else it hangs and kafka-transactions.sh aborts it"
             )));
         }
         consumer.poll(OPEN_TRANSACTION_POLL);

@@ -122,6 +122,19 @@ fn state_of(topic: &MetadataTopic) -> Result<Facts, Failure> {
             code.into(),
         ));
     }
+    // A transaction must not be ended while a partition has no leader: Kafka 4.3.0 and 4.3.1 then leave out the
+    // partition's marker for good (KAFKA-20734), and consumers stop there until an operator aborts what hangs. What a
+    // predecessor left open `init_transactions` ends.
+    if let Some(orphan) = topic
+        .partitions()
+        .iter()
+        .find(|partition| partition.leader() < 0)
+    {
+        return Err(errors::coded(
+            &format!("topic {} partition {}", topic.name(), orphan.id()),
+            RDKafkaErrorCode::LeaderNotAvailable,
+        ));
+    }
     Ok(Facts {
         partitions: topic.partitions().len(),
         replicas: topic
