@@ -181,8 +181,13 @@ impl Drop for Bridge {
 
 /// Sends bytes and reads the answer to the end of the connection.
 pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(address).unwrap();
+    let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    exchange_over(stream, request)
+}
+
+/// The same on a connection that is there.
+pub(crate) fn exchange_over(mut stream: impl Read + Write, request: &[u8]) -> Answer {
     // A server that refuses before the body is read may close before all of it is written.
     let _ = stream.write_all(request);
     let mut bytes = Vec::new();
