@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
 /// The first nap: a fraction of what a broker on the same machine takes to answer.
-const SHORTEST_NAP: Duration = Duration::from_micros(200);
+const SHORTEST_NAP: Duration = Duration::from_micros(400);
 /// The longest: what a report may be late when nothing came for a while.
 const LONGEST_NAP: Duration = Duration::from_millis(5);
 
@@ -26,16 +26,15 @@ pub(super) fn handle<C: ProducerContext>(producer: &BaseProducer<C>, timeout: Du
         if left.is_zero() {
             return;
         }
-        nap = if reported {
-            SHORTEST_NAP
-        } else {
-            (nap * 2).min(LONGEST_NAP)
-        };
+        if reported {
+            nap = SHORTEST_NAP;
+        }
         #[expect(
             clippy::disallowed_methods,
             reason = "librdkafka has no wait that does not spin"
         )]
         std::thread::sleep(nap.min(left));
+        nap = (nap * 2).min(LONGEST_NAP);
     }
 }
 
