@@ -16,7 +16,7 @@
 //! **Left to others.** What a record means, and its sealing ([`record`](crate::record), [`seal`](crate::seal)).
 //!
 //! **Layout.** `queue` stands between the handlers and the `writer`, which applies a `batch`, then marks (`mark`) and
-//! answers (`answer`), at times checkpoints (`checkpoint`) and tidies up (`housekeeping`). `start`, `open` and `recovery`
+//! answers (`answer`), at times has the log copied (`checkpoint`) and tidies up (`housekeeping`). `start`, `open` and `recovery`
 //! (with `log_tail`) come before it; `limits`, `retention`, `quarantine` and `deliveries` are its rules; `reader` and
 //! `backlog` are what the publisher sees; `verify` runs in the background; `inspect` and `repair` serve the command line;
 //! `schema` and `record_codec` are the format. On disk: `journal.db`, `journal.db-wal`, `journal.mark`, `journal.lock`, and

@@ -1,17 +1,27 @@
-//! Checkpoints, driven by the writer and by nobody else.
+//! Checkpoints, asked for by the writer and by nobody else.
 //!
 //! SQLite's own automatic checkpoint swallows errors, and one at close may block or fail unseen: both are off on every
-//! connection. Here anything but success or "a reader is in the way" ends the journal.
+//! connection. Here anything but success or "somebody is in the way" ends the journal.
+//!
+//! Copying a log takes ten milliseconds, in which the writer would answer nobody. So the [`Copier`], a thread with a
+//! connection of its own, copies it while the writer goes on, and then the writer itself copies the little that has come
+//! since: only after that the log begins anew.
 
+use std::mem::ManuallyDrop;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::Scope;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::fatal::Broken;
+use super::open;
+use super::shared::Shared;
+use super::writer::EndsLoudly;
 use crate::failpoint;
 
 /// Bytes of the write-ahead log at which the writer checkpoints: about 1,000 pages. Smaller means more fsyncs of the
-/// database, larger a longer pause of the writer (about 10 ms at this size).
+/// database, larger a longer log to read at start.
 const LOG_BYTES: u64 = 4 << 20;
 
 /// How long the writer waits when somebody else's `sqlite3` holds the write lock for a moment.
@@ -65,4 +75,78 @@ pub(super) fn run(connection: &Connection, depth: Depth) -> Result<Reached, Brok
     } else {
         Reached::Part
     })
+}
+
+/// The thread that copies the log while the writer goes on. Dropping this ends it.
+pub(super) struct Copier {
+    orders: SyncSender<()>,
+    copied: Receiver<()>,
+    copying: bool,
+}
+
+impl Copier {
+    /// Starts the thread, which ends before `scope` does.
+    pub(super) fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        shared: &'scope Shared,
+    ) -> Result<Self, Broken> {
+        let connection = open::writer_connection(&shared.directory)?;
+        let (orders, ordered) = sync_channel(1);
+        let (done, copied) = sync_channel(1);
+        std::thread::Builder::new()
+            .name("journal-copier".into())
+            .spawn_scoped(scope, move || {
+                copy_when_asked(connection, shared, &ordered, &done)
+            })
+            .map_err(|cause| Broken::File {
+                what: "starting a thread for the journal",
+                cause,
+            })?;
+        Ok(Self {
+            orders,
+            copied,
+            copying: false,
+        })
+    }
+
+    /// Whether the log was copied since this was last true. Has it copied when it was not.
+    pub(super) fn has_copied(&mut self) -> bool {
+        if !self.copying {
+            // A thread that is gone has ended the journal, and the writer hears of that from its queue.
+            self.copying = self.orders.try_send(()).is_ok();
+            return false;
+        }
+        match self.copied.try_recv() {
+            Ok(()) => {
+                self.copying = false;
+                true
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => false,
+        }
+    }
+}
+
+fn copy_when_asked(
+    connection: Connection,
+    shared: &Shared,
+    orders: &Receiver<()>,
+    done: &SyncSender<()>,
+) {
+    let _loud = EndsLoudly(shared);
+    // Closed only when nothing has failed.
+    let connection = ManuallyDrop::new(connection);
+    while orders.recv().is_ok() {
+        if shared.poison.cause().is_some() {
+            return;
+        }
+        if let Err(broken) = run(&connection, Depth::Passive) {
+            shared.fail(broken);
+            return;
+        }
+        // A writer that went away needs no answer.
+        let _ = done.send(());
+    }
+    if shared.poison.cause().is_none() {
+        drop(ManuallyDrop::into_inner(connection));
+    }
 }

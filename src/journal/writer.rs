@@ -2,7 +2,7 @@
 //!
 //! It takes everything that waits, commits it in one transaction with one fsync, overwrites the mark and answers every
 //! waiter; what arrives meanwhile is the next batch. Retention and the published mark ride along in the same transactions;
-//! when nothing arrives they get one of their own, every [`TICK`] at most. Checkpoints come after the answers.
+//! when nothing arrives they get one of their own, every [`TICK`] at most. Checkpoints are begun after the answers.
 //!
 //! After the first failure it touches nothing any more: neither the statement nor the connection is closed.
 
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::AppendError;
 use super::answer::{Answer, Messenger};
 use super::batch::{self, Batch, Changes, Rules, Tail};
-use super::checkpoint::{self, Depth, Reached};
+use super::checkpoint::{self, Copier, Depth, Reached};
 use super::fatal::Broken;
 use super::limits::Room;
 use super::mark::{Mark, MarkFile};
@@ -64,59 +64,64 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
     // Closed and unlocked on purpose or not at all.
     let connection = ManuallyDrop::new(connection);
     let lock = ManuallyDrop::new(lock);
-    let insert = match batch::prepare_insert(&connection) {
-        Ok(insert) => insert,
-        Err(broken) => {
-            shared.fail(broken);
-            let _ = ended.send(true);
-            return;
+    let end = std::thread::scope(|scope| {
+        let copier = Copier::start(scope, shared)?;
+        let insert = ManuallyDrop::new(batch::prepare_insert(&connection)?);
+        let mut writer = Writer {
+            connection: &connection,
+            insert,
+            shared,
+            mark,
+            copier,
+            saved,
+            meta,
+            tail,
+            retention,
+            rules,
+            log_bytes_wanted,
+            log_bytes: 0,
+            answers: Vec::new(),
+            messenger,
+            unapplied: Vec::new(),
+            meta_saved: Instant::now(),
+            ages_checked: None,
+            commit_seconds: metrics::histogram!("concur_bridge_journal_commit_seconds"),
+            batch_records: metrics::histogram!("concur_bridge_journal_batch_records"),
+        };
+        match writer.work() {
+            Ok(End::Closed) => {
+                drop(ManuallyDrop::into_inner(writer.insert));
+                Ok(End::Closed)
+            }
+            Ok(End::Poisoned) => Ok(End::Poisoned),
+            Err(broken) => {
+                let error = shared.poison(broken);
+                writer.refuse_batch(&error);
+                shared.poison.announce();
+                Ok(End::Poisoned)
+            }
         }
-    };
-    let mut writer = Writer {
-        connection: &connection,
-        insert,
-        shared,
-        mark,
-        saved,
-        meta,
-        tail,
-        retention,
-        rules,
-        log_bytes_wanted,
-        log_bytes: 0,
-        answers: Vec::new(),
-        messenger,
-        unapplied: Vec::new(),
-        meta_saved: Instant::now(),
-        ages_checked: None,
-        commit_seconds: metrics::histogram!("concur_bridge_journal_commit_seconds"),
-        batch_records: metrics::histogram!("concur_bridge_journal_batch_records"),
-    };
-    match writer.work() {
-        Ok(End::Closed) => {
-            drop(writer);
+    });
+    match end {
+        // The copier may have failed at last.
+        Ok(End::Closed) if shared.poison.cause().is_none() => {
             drop(ManuallyDrop::into_inner(connection));
             drop(ManuallyDrop::into_inner(lock));
         }
-        Ok(End::Poisoned) => std::mem::forget(writer),
-        Err(broken) => {
-            let error = shared.poison(broken);
-            writer.refuse_batch(&error);
-            std::mem::forget(writer);
-            shared.poison.announce();
-        }
+        Ok(End::Closed | End::Poisoned) => {}
+        Err(broken) => shared.fail(broken),
     }
     let _ = ended.send(true);
 }
 
-/// A panic of the writer ends the journal like any other failure: nobody waits for a thread that is gone.
-struct EndsLoudly<'a>(&'a Shared);
+/// A panic of a thread ends the journal like any other failure: nobody waits for a thread that is gone.
+pub(super) struct EndsLoudly<'a>(pub(super) &'a Shared);
 
 impl Drop for EndsLoudly<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.fail(Broken::File {
-                what: "the writer",
+                what: "a thread of the journal",
                 cause: std::io::Error::other("it panicked"),
             });
         }
@@ -133,9 +138,10 @@ enum End {
 
 pub(super) struct Writer<'c> {
     pub(super) connection: &'c Connection,
-    pub(super) insert: Statement<'c>,
+    pub(super) insert: ManuallyDrop<Statement<'c>>,
     pub(super) shared: &'c Shared,
     pub(super) mark: MarkFile,
+    copier: Copier,
     pub(super) saved: Meta,
     pub(super) meta: Meta,
     pub(super) tail: Tail,
@@ -292,8 +298,10 @@ impl Writer<'_> {
         }
         let depth = if self.shared.limits.is_tight() {
             Depth::Truncate
-        } else {
+        } else if self.copier.has_copied() {
             Depth::Passive
+        } else {
+            return Ok(());
         };
         self.log_bytes = match checkpoint::run(self.connection, depth)? {
             Reached::All => 0,

@@ -68,9 +68,10 @@ fn fail(trial: &mut Trial, inject: &str, log: &std::path::Path) -> Outcome<i32> 
     })?;
     let failed = meddling.injected();
     ensure(failed > 0, || "no call was made to fail".into())?;
+    // The writer's, and one of the copier if it was at work in that moment.
     if inject.starts_with("fsync") {
-        ensure(failed == 1, || {
-            format!("{failed} syncs were tried after the first had failed")
+        ensure(failed <= 2, || {
+            format!("{failed} syncs failed: some were tried after the first had")
         })?;
     }
     Ok(code)

@@ -39,10 +39,12 @@ pub(super) fn document(body: &[u8]) -> Result<&str, Malformed> {
 
 fn is_allowed(text: &str) -> bool {
     let bytes = text.as_bytes();
-    // The two loops look at bytes: a loop over characters is ten times slower on a large body.
-    let controls = bytes
-        .iter()
-        .any(|&byte| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r'));
+    // Bytes, not characters, and a whole chunk without a way out, so that the compiler looks at many at a time.
+    let controls = bytes.chunks(1024).any(|chunk| {
+        chunk.iter().fold(false, |found, &byte| {
+            found | (byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r'))
+        })
+    });
     !controls
         && memchr::memchr_iter(0xef, bytes)
             .all(|at| !matches!(bytes.get(at + 1..at + 3), Some([0xbf, 0xbe] | [0xbf, 0xbf])))

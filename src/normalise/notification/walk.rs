@@ -42,33 +42,37 @@ impl<'a> Walk<'a> {
     ) -> Result<Notification, Malformed> {
         let mut at_start = true;
         loop {
-            match reader.read_event().map_err(|error| syntax(&error))? {
-                Event::Decl(declaration) if at_start => instruction::declared(&declaration)?,
-                Event::Decl(_) => return Err(bad("an XML declaration that is not at the start")),
-                Event::DocType(_) => return Err(doctype()),
-                Event::Start(start) => self.open(&start)?,
-                Event::Empty(start) => {
+            // Matched where it is: out of its result, each event would be copied once more.
+            match reader.read_event() {
+                Ok(Event::Decl(declaration)) if at_start => instruction::declared(&declaration)?,
+                Ok(Event::Decl(_)) => {
+                    return Err(bad("an XML declaration that is not at the start"));
+                }
+                Ok(Event::DocType(_)) => return Err(doctype()),
+                Ok(Event::Start(start)) => self.open(&start)?,
+                Ok(Event::Empty(start)) => {
                     self.open(&start)?;
                     self.close()?;
                 }
-                Event::End(_) => self.close()?,
-                Event::Text(text) => {
+                Ok(Event::End(_)) => self.close()?,
+                Ok(Event::Text(text)) => {
                     if text.contains("]]>") {
                         return Err(bad("`]]>` in a text"));
                     }
                     self.text(text.xml10_content())?;
                 }
-                Event::CData(text) if self.depth > 0 => self.text(text.xml10_content())?,
-                Event::GeneralRef(name) if self.depth > 0 => {
+                Ok(Event::CData(text)) if self.depth > 0 => self.text(text.xml10_content())?,
+                Ok(Event::GeneralRef(name)) if self.depth > 0 => {
                     let char = chars::referenced(&name).ok_or_else(bad_reference)?;
                     if let Some((_, text)) = &mut self.child {
                         text.push_char(char);
                     }
                 }
-                Event::CData(_) | Event::GeneralRef(_) => return Err(outside()),
-                Event::PI(instruction) => instruction::check_target(&instruction)?,
-                Event::Comment(_) => {}
-                Event::Eof => return self.finish(),
+                Ok(Event::CData(_) | Event::GeneralRef(_)) => return Err(outside()),
+                Ok(Event::PI(instruction)) => instruction::check_target(&instruction)?,
+                Ok(Event::Comment(_)) => {}
+                Ok(Event::Eof) => return self.finish(),
+                Err(error) => return Err(syntax(&error)),
             }
             at_start = false;
         }

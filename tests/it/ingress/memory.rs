@@ -165,7 +165,8 @@ impl Attack {
         let mut client = connect(bridge, self.layer)?;
         client.write_all(&self.sends).ok()?;
         if self.answered {
-            client.read(&mut [0; 4096]).ok()?;
+            let read = client.read(&mut [0; 4096]).ok()?;
+            (read > 0).then_some(())?;
         }
         Some(client)
     }
