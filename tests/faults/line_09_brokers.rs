@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::arena::Arena;
 use crate::runner::{Line, anywhere};
 use crate::support::bridge::Replica;
@@ -10,7 +12,7 @@ use crate::support::kafka::Kafka;
 use crate::support::oracle::Promises;
 use crate::support::sender::Load;
 use crate::support::wait;
-use crate::trial::Trial;
+use crate::trial::{STOP_LIMIT, Trial};
 
 pub(crate) const LINE: Line = Line {
     name: "9",
@@ -67,10 +69,47 @@ fn run(arena: &Arena) -> Outcome<String> {
     }
     let log = sender.finish()?;
     let verdict = trial.settle(&log, Promises::ALL)?;
+    in_sync(&kafka)?;
+    let healed = leaderless(arena, &kafka)?;
     Ok(format!(
-        "{runs} faults, reading on after at most {:.1} s; {verdict}",
-        slowest.as_secs_f64()
+        "{runs} faults, reading on after at most {:.1} s; {verdict}; a partition without a leader is waited for, {:.1} s after its return all is well",
+        slowest.as_secs_f64(),
+        healed.as_secs_f64()
     ))
+}
+
+/// No session begins while a partition has no leader: Kafka 4.3 would end a transaction without its marker there. Returns how
+/// long the bridge took once there was one.
+fn leaderless(arena: &Arena, kafka: &Kafka) -> Outcome<Duration> {
+    let replica = Replica::new(
+        &arena.dir("9").join("leaderless"),
+        "leaderless",
+        &kafka.bootstrap,
+        "line-9-leaderless",
+    )?;
+    kafka.tell("topics --create --topic line-9-leaderless.other --replica-assignment 2")?;
+    kafka.tell("stop 2")?;
+    let mut bridge = replica.start()?;
+    wait::until_true(RECOVERY_LIMIT, "the partition to be named", || {
+        bridge
+            .process
+            .output()
+            .contains("topic line-9-leaderless.other partition 0: ")
+    })?;
+    let degraded = || -> Outcome<Value> { Ok(bridge.readyz()?.1["degraded"].clone()) };
+    let found = degraded()?;
+    ensure(found == json!(["kafka_down"]), || {
+        format!("degraded is {found}")
+    })?;
+    let start = Instant::now();
+    kafka.tell("start 2")?;
+    wait::until(RECOVERY_LIMIT, "publishing to begin", || {
+        Ok((degraded()? == json!([])).then_some(()))
+    })?;
+    let healed = start.elapsed();
+    let code = bridge.stop(STOP_LIMIT)?;
+    ensure(code == 0, || format!("stopped with {code}"))?;
+    Ok(healed)
 }
 
 /// The next fault may come only when this one has healed: two of three at once is another promise.
