@@ -46,11 +46,8 @@ impl<'a> ElementText<'a> {
 
     /// Adds the character of a reference.
     pub(super) fn push_char(&mut self, char: char) {
-        match &mut self.text {
-            // A text can be all references.
-            Cow::Owned(text) if !self.at_border => text.push(char),
-            _ if self.at_border && is_blank(char) => {}
-            _ => self.cross_border().push(char),
+        if !(self.at_border && is_blank(char)) {
+            self.cross_border().push(char);
         }
     }
 
