@@ -16,8 +16,7 @@ use rusqlite::Connection;
 
 use super::fatal::Broken;
 use super::open;
-use super::shared::Shared;
-use super::writer::EndsLoudly;
+use super::shared::{EndsLoudly, Shared};
 use crate::failpoint;
 
 /// Bytes of the write-ahead log at which the writer checkpoints: about 1,000 pages. Smaller means more fsyncs of the

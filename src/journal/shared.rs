@@ -101,6 +101,20 @@ impl Shared {
     }
 }
 
+/// A panic of a thread ends the journal like any other failure: nobody waits for a thread that is gone.
+pub(super) struct EndsLoudly<'a>(pub(super) &'a Shared);
+
+impl Drop for EndsLoudly<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Broken::File {
+                what: "a thread of the journal",
+                cause: std::io::Error::other("it panicked"),
+            });
+        }
+    }
+}
+
 /// What waiters hear of the journal's end.
 pub(super) fn poisoned(cause: &Fatal) -> AppendError {
     AppendError::Poisoned(cause.to_string().into())

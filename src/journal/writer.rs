@@ -24,7 +24,7 @@ use super::mark::{Mark, MarkFile};
 use super::queue::{Job, Taken};
 use super::retention::{self, Bounds, Retention};
 use super::schema::Meta;
-use super::shared::Shared;
+use super::shared::{EndsLoudly, Shared};
 use crate::failpoint;
 
 /// How often the writer looks around when nothing arrives, and how old a published mark on disk may be.
@@ -112,20 +112,6 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
         Err(broken) => shared.fail(broken),
     }
     let _ = ended.send(true);
-}
-
-/// A panic of a thread ends the journal like any other failure: nobody waits for a thread that is gone.
-pub(super) struct EndsLoudly<'a>(pub(super) &'a Shared);
-
-impl Drop for EndsLoudly<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail(Broken::File {
-                what: "a thread of the journal",
-                cause: std::io::Error::other("it panicked"),
-            });
-        }
-    }
 }
 
 /// Why the writer stopped without a failure of its own.
