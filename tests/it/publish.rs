@@ -15,7 +15,7 @@ use crate::support::wait::{wait_for, wait_until};
 /// What the publisher tries again every 10 s is mended within this.
 const AFTER_A_PAUSE: Duration = Duration::from_secs(30);
 
-fn end_of(mut publisher: Publisher, deadline: Duration) -> End {
+pub(crate) fn end_of(mut publisher: Publisher, deadline: Duration) -> End {
     publisher.stop(deadline);
     outcome(&mut publisher)
 }
@@ -30,7 +30,7 @@ pub(crate) fn outcome(publisher: &mut Publisher) -> End {
         .expect("the publisher ends")
 }
 
-fn wait_published(publisher: &Publisher, position: Position) {
+pub(crate) fn wait_published(publisher: &Publisher, position: Position) {
     wait_until("everything is published", AFTER_A_PAUSE, || {
         publisher.status().published() >= position
     });
@@ -44,7 +44,7 @@ fn is_degraded(publisher: &Publisher, code: Degraded) -> bool {
         .any(|(degraded, _)| *degraded == code)
 }
 
-fn assert_published_once(settings: &Settings, ids: &[String]) {
+pub(crate) fn assert_published_once(settings: &Settings, ids: &[String]) {
     let consumed = read_committed(&settings.kafka.brokers, &settings.topics.itinerary);
     let expected: Vec<u64> = (1..=ids.len() as u64).collect();
     assert_eq!(positions_of(&consumed), expected);
@@ -245,44 +245,6 @@ fn what_kafka_lost_although_it_had_acknowledged_it_alarms_with_the_command_that_
 }
 
 #[test]
-fn a_missing_topic_pauses_publishing_by_name_and_its_creation_resumes_it() {
-    let Some(bootstrap) = bootstrap_or_skip() else {
-        return;
-    };
-    let mut settings = settings(&bootstrap);
-    settings.kafka.create_topics = false;
-    let operator = Operator::at(&bootstrap);
-    let topics = [
-        &settings.topics.itinerary,
-        &settings.topics.fop,
-        &settings.topics.other,
-        &settings.topics.positions,
-    ];
-    for topic in topics {
-        operator.create_topic(topic, &[]);
-    }
-    let backlog = MemoryBacklog::new();
-    let ids = backlog.append_events(0, 10);
-    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
-    let text = wait_for("the alarm", SOON, || {
-        publisher
-            .status()
-            .degraded()
-            .into_iter()
-            .find(|(degraded, _)| *degraded == Degraded::TopicMissing)
-    })
-    .1;
-    assert!(text.contains(&settings.topics.profile), "{text}");
-    assert!(text.contains(&settings.topics.quarantine), "{text}");
-    operator.create_topic(&settings.topics.profile, &[]);
-    operator.create_topic(&settings.topics.quarantine, &[]);
-    wait_published(&publisher, backlog.last());
-    assert_eq!(publisher.status().degraded(), []);
-    end_of(publisher, SOON);
-    assert_published_once(&settings, &ids);
-}
-
-#[test]
 fn a_record_too_large_for_its_topic_becomes_a_stub_and_is_kept_whole() {
     let Some(bootstrap) = bootstrap_or_skip() else {
         return;
@@ -339,24 +301,6 @@ fn a_binary_message_has_the_data_as_value_and_attributes_as_headers() {
     assert_eq!(consumed[0].headers["content-type"], "application/json");
     assert_eq!(consumed[0].headers["ce_specversion"], "1.0");
     assert_eq!(consumed[0].headers["ce_subject"], "trip-3");
-}
-
-#[test]
-fn topics_that_the_bridge_creates_take_the_brokers_time_and_positions_are_compacted() {
-    let Some(bootstrap) = bootstrap_or_skip() else {
-        return;
-    };
-    let settings = settings(&bootstrap);
-    let publisher = Publisher::spawn(&settings, MemoryBacklog::new()).unwrap();
-    wait_until("kafka is up", SOON, || publisher.status().kafka_up());
-    end_of(publisher, SOON);
-    let operator = Operator::at(&bootstrap);
-    let itinerary = operator.topic_settings(&settings.topics.itinerary);
-    assert_eq!(itinerary["message.timestamp.type"], "LogAppendTime");
-    let positions = operator.topic_settings(&settings.topics.positions);
-    assert_eq!(positions["cleanup.policy"], "compact");
-    assert_eq!(operator.partitions(&settings.topics.itinerary), 3);
-    assert_eq!(operator.partitions(&settings.topics.positions), 1);
 }
 
 #[test]
