@@ -24,8 +24,7 @@ use crate::record::{Position, Record};
 use crate::seal::{Sealer, new_id};
 use crate::secret::SealError;
 
-/// Takes postbacks in. Cheap to clone.
-#[derive(Clone)]
+/// Takes postbacks in.
 pub struct Acceptor {
     rules: Rules,
     sealer: Sealer,
@@ -159,18 +158,23 @@ impl Acceptor {
         let (mut id, mut claim) = match delivery {
             Some(Delivery {
                 topic,
-                id: Some(sender_id),
+                sender_id: Some(sender_id),
+                serves,
                 sha256,
             }) => (
-                sender_id.clone(),
+                if serves { sender_id.clone() } else { new_id() },
                 Some(Claim {
                     topic,
                     sender_id,
                     sha256,
-                    second: false,
+                    // Under an id of ours nothing is taken: other bytes are another event.
+                    second: !serves,
                 }),
             ),
-            Some(Delivery { id: None, .. }) | None => (new_id(), None),
+            Some(Delivery {
+                sender_id: None, ..
+            })
+            | None => (new_id(), None),
         };
         let mut kept = self.keep(sealed.to_record(&id)?, claim.clone()).await;
         if matches!(kept, Err(KeepError::IdTaken)) {

@@ -7,6 +7,7 @@
 //! answers in progress are given, the open transaction is finished → the journal is closed → the last traces go out. What takes longer than
 //! `shutdown.drain_deadline` is left where it is, durable, and the exit code says so.
 
+pub(crate) mod files;
 mod keeping;
 
 use std::net::SocketAddr;
@@ -20,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use self::keeping::Keeping;
 pub(crate) use self::keeping::{ADMIN_ADDRESS_FILE, leave};
 use crate::accept::Acceptor;
-use crate::config::{AcknowledgeAfter, Config};
-use crate::console::{AdminTokens, Console, Guard};
+use crate::config::{Config, ConfigError};
+use crate::console::{self, Console, Guard};
 use crate::exit::Exit;
 use crate::health::Health;
 use crate::ingress::{BindError, Drained, Ingress};
@@ -30,7 +31,7 @@ use crate::reload::{LoadError, Reloader};
 use crate::seal::Sealer;
 use crate::secret::{KeyError, Vault};
 use crate::shutdown::Shutdown;
-use crate::traces::{Traces, TracesError};
+use crate::traces::{Outlet, Traces, TracesError};
 
 /// How often the metrics' histograms are folded together when nobody scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -80,20 +81,33 @@ impl App {
     /// Opens and binds everything. Must run inside a tokio runtime.
     ///
     /// # Errors
-    /// The first thing that stands in the way, with its exit code; nothing stays bound or locked.
+    /// Every fault of the files that are configured, before anything is made; then the first thing that stands in the
+    /// way. With its exit code; nothing stays bound or locked.
     pub async fn start(
         config: &Config,
         mode: Mode,
         metrics: PrometheusHandle,
         shutdown: Shutdown,
     ) -> Result<Self, StartError> {
+        let faults = files::faults(config, mode);
+        if !faults.is_empty() {
+            return Err(StartError::new(Exit::Usage, ConfigError(faults)));
+        }
+        for warning in files::warnings(config) {
+            tracing::warn!("{warning}");
+        }
+        let outlet = Outlet::open(&config.otel)?;
         let mut reloader = Reloader::default();
+        let keys_to_make = files::keys_to_make(config);
         let vault = open_vault(config, &mut reloader)?;
+        for file in keys_to_make {
+            tracing::info!(file = %file.display(), "made a key file");
+        }
         let admin_tokens = config
             .admin
             .token_file
             .as_deref()
-            .map(|file| reloader.text("admin_token", file, AdminTokens::parse))
+            .map(|file| reloader.text("admin_token", file, console::parse_tokens))
             .transpose()?;
         let sealer = Sealer::new(vault, config.events.user);
         let rules = Rules {
@@ -101,7 +115,7 @@ impl App {
         };
 
         let keeping = Keeping::open(config, mode).await?;
-        let traces = Traces::open(&config.otel, keeping.instance())?;
+        let traces = outlet.map(|outlet| Traces::start(outlet, keeping.instance()));
         let acceptor = Acceptor::new(rules.clone(), sealer.clone(), keeping.keeper());
         let ingress = match mode {
             Mode::Serve => Some(Ingress::bind(
@@ -126,6 +140,7 @@ impl App {
                 journal: keeping.journal().cloned(),
                 publish: keeping.status(),
                 shutdown: shutdown.clone(),
+                takes_in: mode == Mode::Serve,
             },
             metrics,
             quarantine: keeping.quarantine(rules, sealer.clone()),
@@ -248,9 +263,7 @@ async fn keep_metrics(metrics: PrometheusHandle, stop: CancellationToken) {
 }
 
 fn open_vault(config: &Config, reloader: &mut Reloader) -> Result<Vault, StartError> {
-    // Replicas without a disk share their keys: one that made its own would seal what nobody else opens.
-    let may_create = config.ingress.acknowledge_after == AcknowledgeAfter::Journal;
-    let vault = Vault::open(&config.tokens, may_create)?;
+    let vault = Vault::open(&config.tokens, files::may_make_keys(config))?;
     let (watched, tokens) = (vault.clone(), config.tokens.clone());
     let files = [tokens.key_file.clone(), tokens.fingerprint_key_file.clone()];
     reloader.watch("token_keys", &files, move || {

@@ -18,7 +18,8 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::app::{Mode, files};
+use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
 
 /// Takes SAP Concur's notification postbacks over HTTP and publishes them to Kafka: durable before the answer, exactly
@@ -109,5 +110,11 @@ impl ConfigArgs {
             output::complain(&error);
             Exit::Usage
         })
+    }
+
+    /// The configuration for `serve`, or every fault of it and with them those of the files that it names; of a sound one
+    /// the files are looked at when it is put to use.
+    fn read_with_files(&self, mode: Mode) -> Result<Config, ConfigError> {
+        Config::load_and(self.config.as_deref(), |config| files::faults(config, mode))
     }
 }

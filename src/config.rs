@@ -25,6 +25,8 @@ pub use reader::Fault;
 pub use units::parse_duration;
 use url::Url;
 
+use crate::event::Stream;
+
 /// The whole configuration, valid.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -222,6 +224,27 @@ pub struct Topics {
     pub positions: String,
     /// ESS topic → Kafka topic.
     pub routes: BTreeMap<String, String>,
+}
+
+impl Topics {
+    /// The topic of a stream; that of [`Stream::Other`] is for what has no route.
+    pub fn of(&self, stream: Stream) -> &String {
+        match stream {
+            Stream::Itinerary => &self.itinerary,
+            Stream::Fop => &self.fop,
+            Stream::Profile => &self.profile,
+            Stream::Other => &self.other,
+            Stream::Quarantine => &self.quarantine,
+        }
+    }
+
+    /// Every topic that events may go to, some perhaps more than once.
+    pub fn of_events(&self) -> impl Iterator<Item = &String> {
+        Stream::ALL
+            .into_iter()
+            .map(|stream| self.of(stream))
+            .chain(self.routes.values())
+    }
 }
 
 /// `[tokens]`

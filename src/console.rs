@@ -30,7 +30,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-pub use guard::{AdminTokens, Guard};
+pub use guard::{Guard, parse_tokens};
 
 use crate::health::Health;
 use crate::quarantine::Quarantine;

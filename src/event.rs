@@ -100,12 +100,16 @@ pub enum Key {
 }
 
 /// How the sender of an ESS delivery identifies it: the grounds on which a repeat is recognised.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// The sender's id may hold a token, so there is no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The ESS topic, as sent.
     pub topic: String,
-    /// The sender's id; `None` when it sent none that can serve as an id (absent, over 128 bytes, control characters).
-    pub id: Option<String>,
+    /// The sender's id as sent; `None` when it sent none. In clear, token and all: it is only hashed.
+    pub sender_id: Option<String>,
+    /// Whether the sender's id is the event's: not over 128 bytes, without control characters, and without a token.
+    pub serves: bool,
     /// SHA-256 of the body.
     pub sha256: [u8; 32],
 }

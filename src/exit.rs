@@ -22,19 +22,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The exit of a number that one of the stages decided on.
-    pub fn from_code(code: u8) -> Self {
-        match code {
-            0 => Self::Success,
-            2 => Self::Usage,
-            3 => Self::JournalDamaged,
-            4 => Self::JournalFailed,
-            5 => Self::Taken,
-            6 => Self::Unfinished,
-            _ => Self::Failure,
-        }
-    }
-
     /// The number.
     pub fn code(self) -> u8 {
         match self {

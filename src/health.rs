@@ -23,6 +23,8 @@ pub struct Health {
     pub publish: publish::Status,
     /// Whether the process is stopping.
     pub shutdown: Shutdown,
+    /// Whether there is an ingress: `--drain-only` has none.
+    pub takes_in: bool,
 }
 
 /// The body of `/readyz`.
@@ -39,12 +41,13 @@ pub struct Readiness {
 impl Health {
     /// The state at this moment.
     pub fn readiness(&self) -> Readiness {
-        let stopping = self.shutdown.requested().map(|_| Unavailable::Closing);
+        let closing = !self.takes_in || self.shutdown.requested().is_some();
+        let closing = closing.then_some(Unavailable::Closing);
         let refusal = match &self.journal {
             Some(journal) => journal.status().refusal.map(unavailable),
             None => (!self.publish.kafka_up()).then_some(Unavailable::KafkaUnavailable),
         };
-        let mut reasons: Vec<_> = stopping
+        let mut reasons: Vec<_> = closing
             .into_iter()
             .chain(refusal)
             .map(Unavailable::reason)

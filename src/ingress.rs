@@ -66,7 +66,7 @@ use crate::traces::Traces;
 const BACKLOG: i32 = 4096;
 
 /// What makes a postback durable. Faked by tests.
-pub trait Accept: Clone + Send + Sync + 'static {
+pub trait Accept: Send + Sync + 'static {
     /// Accepts a postback; the answer goes out when the future is ready.
     fn accept(&self, postback: Postback) -> impl Future<Output = Result<Accepted, Refusal>> + Send;
 }
@@ -196,17 +196,13 @@ impl<A: Accept> Ingress<A> {
     }
 }
 
-/// Everything that is wrong with secrets, keys and certificates, for `concur-bridge check`. Binds nothing.
+/// Everything that is wrong with secrets, keys and certificates, each file by itself. Binds nothing.
 pub fn check(ingress: &config::Ingress, auth: &config::Auth) -> Vec<LoadError> {
-    let mut reloader = Reloader::default();
-    let v1 = auth::Gate::new(&auth.v1, Dialect::V1, &mut reloader).err();
-    let ess = auth::Gate::new(&auth.ess, Dialect::Ess, &mut reloader).err();
-    let signatures = signature::Signatures::new(auth, &mut reloader).err();
-    let tls = ingress
-        .tls
-        .as_ref()
-        .and_then(|tls| tls::TlsOpening::new(tls, &mut reloader).err());
-    [v1, ess, signatures, tls].into_iter().flatten().collect()
+    let mut faults = auth::faults(&auth.v1);
+    faults.extend(auth::faults(&auth.ess));
+    faults.extend(signature::faults(auth));
+    faults.extend(ingress.tls.iter().flat_map(tls::faults));
+    faults
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {

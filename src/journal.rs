@@ -19,7 +19,7 @@
 //! answers (`answer`), at times has the log copied (`checkpoint`) and tidies up (`housekeeping`). `start`, `open` and `recovery`
 //! (with `log_tail`) come before it; `limits`, `retention`, `quarantine` and `deliveries` are its rules; `reader` and
 //! `backlog` are what the publisher sees; `verify` runs in the background; `inspect` and `repair` serve the command line;
-//! `schema` and `record_codec` are the format. On disk: `journal.db`, `journal.db-wal`, `journal.mark`, `journal.lock`, and
+//! `schema`, `stored` and `record_codec` are the format. On disk: `journal.db`, `journal.db-wal`, `journal.mark`, `journal.lock`, and
 //! `journal.runs` for the publisher (`runs`).
 
 mod answer;
@@ -46,11 +46,13 @@ mod schema;
 mod shared;
 mod start;
 mod status;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod writer;
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -60,6 +62,7 @@ use uuid::Uuid;
 pub use backlog::PublisherBacklog;
 pub use fatal::{Damage, Fatal, FatalHook};
 pub use inspect::{Inspector, Summary};
+pub(crate) use open::{DATABASE, check_access};
 pub use open::{OpenError, Options};
 pub use quarantine::{Entry as QuarantineEntry, KEPT_FOR as QUARANTINE_KEPT_FOR};
 pub use start::host_name;
@@ -90,7 +93,7 @@ pub enum Appended {
 }
 
 /// The claim of an ESS delivery to its sender's id, checked and recorded in the same transaction as the record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The ESS topic, as sent.
     pub topic: String,
@@ -98,8 +101,19 @@ pub struct Claim {
     pub sender_id: String,
     /// SHA-256 of the body.
     pub sha256: [u8; 32],
-    /// Whether the record bears an id of ours because an earlier append was answered [`AppendError::IdTaken`].
+    /// Whether the record bears an id of ours: the sender's cannot serve, or an earlier append was answered
+    /// [`AppendError::IdTaken`].
     pub second: bool,
+}
+
+/// Without the sender's id: as it was sent it may hold a token.
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim")
+            .field("topic", &self.topic)
+            .field("second", &self.second)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why nothing was written. Each variant is a decision of the caller.
@@ -159,8 +173,8 @@ impl Journal {
     /// itself, and the writer runs. Blocks, for about as long as it takes to read 10,000 records.
     ///
     /// # Errors
-    /// Each [`OpenError`] is an exit code. Nothing in the directory was changed but `journal.lock`, except when writing
-    /// failed.
+    /// Each [`OpenError`] is a decision how the process ends. Nothing in the directory was changed but `journal.lock`,
+    /// except when writing failed.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let (shared, ended) = start::start(options)?;
         Ok(Self {
@@ -177,7 +191,7 @@ impl Journal {
         record: Record,
         claim: Option<Claim>,
     ) -> Result<Appended, AppendError> {
-        let record = encoded(&record);
+        let record = encoded(record);
         self.ask(|reply| Job::Append {
             record,
             claim,
@@ -193,7 +207,7 @@ impl Journal {
         quarantined: Position,
         record: Record,
     ) -> Result<Option<Position>, AppendError> {
-        let record = encoded(&record);
+        let record = encoded(record);
         self.ask(|reply| Job::Requeue {
             record,
             quarantined,
@@ -290,29 +304,20 @@ impl Journal {
 
 /// Encodes on the caller's thread, so that the writer only binds bytes. A quarantined request is split: the row of
 /// `records` says everything but the content.
-fn encoded(record: &Record) -> Encoded {
-    let received_ms = record.received_at.as_millisecond();
-    let (payload, quarantined) = match (&record.kind, &record.quarantine) {
-        (EventType::Quarantined, Some(facts)) => {
-            let row = Record {
-                content: bytes::Bytes::new(),
-                ..record.clone()
-            };
-            let quarantined = Quarantined {
-                id: record.id.clone(),
-                reason: facts.reason.clone(),
-                received_ms,
-                payload: record_codec::encode(record),
-            };
-            (record_codec::encode(&row), Some(quarantined))
-        }
-        _ => (record_codec::encode(record), None),
+fn encoded(mut record: Record) -> Encoded {
+    let quarantined = match (&record.kind, &record.quarantine) {
+        (EventType::Quarantined, Some(facts)) => Some(Quarantined::new(&record, &facts.reason)),
+        _ => None,
     };
+    if quarantined.is_some() {
+        record.content = bytes::Bytes::new();
+    }
+    let payload = record_codec::encode(&record);
     Encoded {
-        id: record.id.clone(),
-        received_ms,
+        received_ms: record.received_at.as_millisecond(),
         crc: record_codec::crc_of_bytes(&payload),
         payload,
         quarantined,
+        id: record.id,
     }
 }

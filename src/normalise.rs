@@ -26,7 +26,7 @@ pub(crate) mod traceparent;
 mod v1;
 
 pub use malformed::{Malformed, Reason};
-pub use redact::masked;
+pub use redact::{masked, masked_request};
 
 use crate::config::ObjectUriHosts;
 use crate::event::Event;

@@ -27,6 +27,7 @@ mod engine;
 mod failure;
 mod kafka;
 mod message;
+mod meters;
 #[cfg(test)]
 mod model;
 mod positions;
@@ -46,13 +47,11 @@ use tokio::sync::oneshot;
 
 pub use backlog::{Backlog, BacklogError, Lineage};
 pub use check::{Findings, check};
-pub use kafka::{OWNED_PROPERTIES, demo};
-pub use message::{CORRELATION_HEADER, POSITION_HEADER, REPLAY_HEADER};
+pub use kafka::{demo, property_fault};
 pub use replay::Replay;
 pub use status::{Degraded, Status};
-pub use stub::TOO_LARGE;
 
-use crate::config::{EventsMode, Kafka, Topics};
+use crate::config::{Config, EventsMode, Kafka, Topics};
 use engine::{Engine, Pacing};
 use kafka::{ClientSettings, KafkaCluster};
 use stop::Stop;
@@ -68,6 +67,18 @@ pub struct Settings {
     pub topics: Topics,
     /// The form of messages.
     pub mode: EventsMode,
+}
+
+impl Settings {
+    /// Those of a configuration, for this identity.
+    pub fn of(config: &Config, instance: String) -> Self {
+        Self {
+            instance,
+            kafka: config.kafka.clone(),
+            topics: config.topics.clone(),
+            mode: config.events.mode,
+        }
+    }
 }
 
 /// How the publisher ended.
@@ -154,14 +165,6 @@ impl Settings {
             self.topics.positions.clone(),
         )
     }
-}
-
-/// What librdkafka has against the configured properties, found without connecting anywhere.
-///
-/// # Errors
-/// One sentence that names the property, without its value.
-pub fn verify_properties(settings: &Settings) -> Result<(), String> {
-    kafka::verify(&settings.client())
 }
 
 /// The version of librdkafka that is linked in, for `--version`.

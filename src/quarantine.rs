@@ -38,19 +38,14 @@ pub struct Listed {
 impl Listed {
     /// The entry without its body.
     pub fn of(entry: &QuarantineEntry) -> Self {
-        let facts = entry.record.quarantine.as_ref();
+        let facts = entry.record.quarantine.clone().unwrap_or_default();
         Self {
             id: entry.record.id.clone(),
             position: entry.position.0,
-            // A record that Kafka refused is kept as it is, without facts of its own.
-            reason: facts.map_or("too_large", |facts| &facts.reason).to_owned(),
-            detail: facts
-                .map_or("Kafka refused this record for its size", |facts| {
-                    &facts.detail
-                })
-                .to_owned(),
+            reason: facts.reason,
+            detail: facts.detail,
             received_at: rfc3339_ms(entry.record.received_at),
-            size: facts.map_or(entry.record.content.len() as u64, |facts| facts.size),
+            size: facts.size,
         }
     }
 }
@@ -107,9 +102,20 @@ impl Quarantine {
     /// See [`QuarantineError`]; on any the request is still there.
     pub async fn requeue(&self, entry: &QuarantineEntry) -> Result<String, QuarantineError> {
         let postback = open(entry, self.sealer.vault())?;
-        let event = normalise(&postback, &self.rules).map_err(QuarantineError::StillMalformed)?;
+        let mut event =
+            normalise(&postback, &self.rules).map_err(QuarantineError::StillMalformed)?;
+        // One that cannot serve as an id is in the event already.
+        let sender_id = event
+            .delivery
+            .take()
+            .filter(|delivery| delivery.serves)
+            .and_then(|delivery| delivery.sender_id);
+        let mut sealed = self.sealer.seal(event)?;
+        if let Some(sender_id) = sender_id {
+            sealed.set_sender_id(sender_id);
+        }
         let id = new_id();
-        let record = self.sealer.seal(event)?.to_record(&id)?;
+        let record = sealed.to_record(&id)?;
         match self.journal.requeue(entry.position, record).await? {
             Some(_) => {
                 tracing::info!(
@@ -174,15 +180,15 @@ pub fn open(entry: &QuarantineEntry, vault: &Vault) -> Result<Postback, Quaranti
     Postback::from_wire(&wire, entry.record.received_at).map_err(|_| QuarantineError::NotARequest)
 }
 
-/// The request as text for a person: with every occurrence of its token masked, or in clear. Bytes that are no text are
+/// The request as text for a person: with all that may be its token masked ([`normalise::masked_request`]), or in clear. Bytes that are no text are
 /// escaped, so that nothing in it can act on a terminal.
 pub fn shown(postback: &Postback, reveal: bool) -> String {
-    let wire = Zeroizing::new(postback.to_wire());
-    let text = if reveal {
-        Zeroizing::new(String::from_utf8_lossy(&wire).into_owned())
+    let text = Zeroizing::new(if reveal {
+        let wire = Zeroizing::new(postback.to_wire());
+        String::from_utf8_lossy(&wire).into_owned()
     } else {
-        Zeroizing::new(normalise::masked(postback, &wire))
-    };
+        normalise::masked_request(postback)
+    });
     text.chars()
         .flat_map(|character| {
             let plain = !character.is_control() || matches!(character, '\n' | '\t');

@@ -43,14 +43,21 @@ pub struct Record {
 }
 
 /// What can be said of a quarantined request without opening it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct QuarantineFacts {
-    /// A word of a closed set: [`Reason`](crate::normalise::Reason), or `too_large` for a record that Kafka refused.
+    /// A word of a closed set: a [`Reason`](crate::normalise::Reason), or one of those below.
     pub reason: String,
     /// What is wrong, quoting nothing.
     pub detail: String,
     /// Bytes of the whole request.
     pub size: u64,
+}
+
+impl QuarantineFacts {
+    /// The reason of a record that Kafka refused for its size.
+    pub const TOO_LARGE: &str = "too_large";
+    /// The reason of a request that was discarded, when its facts are gone too.
+    pub const DISCARDED: &str = "discarded";
 }
 
 impl Record {

@@ -2,7 +2,7 @@
 //!
 //! **Promises.** Nothing of the token is left in clear, unless `tokens.publish = "plain"` asks for it; a body or request
 //! that may hold the token anywhere is sealed whole, in every mode. With `events.user = "hashed"` no user id is left in
-//! `idValue`, subject, key or `facts.userId`.
+//! `idValue`, subject or key, nor as a value of its own in `facts` or `extra`.
 //!
 //! **When it fails.** Only when the system gives no randomness: the caller answers 503.
 //!
@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::config::UserIds;
@@ -158,34 +158,44 @@ impl Sealer {
                 ess.subtopic = clear.as_deref().map(|id| self.vault.hash_user(id));
             }
             if let Some(facts) = &mut ess.facts {
-                self.hash_in_facts(facts, clear.as_deref());
+                self.hash_within(facts, clear.as_deref());
             }
         }
+        self.hash_members(event.data.extra_mut(), clear.as_deref());
     }
 
     /// Hashes the user's id wherever it is a value of its own, and every value whose name says that it is one.
-    fn hash_in_facts(&self, facts: &mut Value, clear: Option<&str>) {
-        match facts {
-            Value::Object(members) => {
-                for (name, value) in members {
-                    match value {
-                        Value::String(text)
-                            if USER_FACTS.contains(&name.as_str())
-                                || Some(text.as_str()) == clear =>
-                        {
-                            *text = self.vault.hash_user(text);
-                        }
-                        nested => self.hash_in_facts(nested, clear),
-                    }
-                }
-            }
+    fn hash_within(&self, value: &mut Value, clear: Option<&str>) {
+        match value {
+            Value::Object(members) => self.hash_members(members, clear),
             Value::Array(items) => items
                 .iter_mut()
-                .for_each(|item| self.hash_in_facts(item, clear)),
+                .for_each(|item| self.hash_within(item, clear)),
             Value::String(text) if Some(text.as_str()) == clear => {
                 *text = self.vault.hash_user(text)
             }
             Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn hash_members(&self, members: &mut Map<String, Value>, clear: Option<&str>) {
+        for (name, value) in members {
+            let is_id = USER_FACTS
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name));
+            match value {
+                Value::String(text) if is_id => *text = self.vault.hash_user(text),
+                // An element that was repeated.
+                Value::Array(items) if is_id => {
+                    for item in items {
+                        match item {
+                            Value::String(text) => *text = self.vault.hash_user(text),
+                            nested => self.hash_within(nested, clear),
+                        }
+                    }
+                }
+                nested => self.hash_within(nested, clear),
+            }
         }
     }
 }

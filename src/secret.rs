@@ -8,10 +8,12 @@
 //! file keeps the keys in use and reports the error.
 
 mod keys;
+mod list;
 mod token;
 mod vault;
 
 pub use keys::{KeyError, KeySet, create_key_file, rotate_key_file};
+pub use list::{Secrets, lines};
 pub use token::Token;
 pub use vault::{OpenError, SealError, Vault};
 

@@ -5,6 +5,8 @@
 //! `shutdown.drain_deadline`. A second signal ends the process at once (exit 6): nothing is lost, since what was answered
 //! is durable.
 
+use std::io::IsTerminal;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -52,13 +54,15 @@ impl Shutdown {
         }
     }
 
-    /// Turns the first SIGTERM or SIGINT into a request, and ends the process at the second.
+    /// Turns the first SIGTERM or SIGINT into a request, and ends the process at the second. SIGHUP is the end of the
+    /// terminal where there is one; else, sent by habit to have files read again, it does no harm.
     ///
     /// # Errors
     /// The system gives no signal handler.
     pub fn listen(&self) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let shutdown = self.clone();
         tokio::spawn(async move {
             let mut seen = false;
@@ -66,6 +70,17 @@ impl Shutdown {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
+                    _ = hangup.recv() => {
+                        if std::io::stderr().is_terminal() {
+                            shutdown.request(Exit::Success);
+                            continue;
+                        }
+                        tracing::info!(
+                            "SIGHUP: nothing to do; secrets, keys and certificates are read again when they change, \
+                             the rest of the configuration at the next start"
+                        );
+                        continue;
+                    }
                 };
                 if std::mem::replace(&mut seen, true) {
                     tracing::warn!(

@@ -17,24 +17,20 @@ const SECONDS: [f64; 16] = [
     5.0, 10.0,
 ];
 
-/// Records of one group commit, whose bound is 4,096.
-const RECORDS: [f64; 13] = [
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0,
+/// Records of one group commit, at most what the journal's queue holds.
+const RECORDS: [f64; 15] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0,
+    16384.0,
 ];
 
 /// Sends logs to stderr from now on.
 pub fn init_logs(log: &Log) {
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let json = match log.format {
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     // A second call, as in a test that starts two bridges, leaves the first subscriber in place.
-    let _ = if json {
+    let _ = if logs_json(log.format) {
         builder
             .json()
             .flatten_event(true)
@@ -46,6 +42,15 @@ pub fn init_logs(log: &Log) {
             .with_ansi(std::io::stderr().is_terminal())
             .try_init()
     };
+}
+
+/// Whether the log is one JSON object a line, among which a plain sentence would be a line that nobody can parse.
+pub(crate) fn logs_json(format: LogFormat) -> bool {
+    match format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    }
 }
 
 /// Collects metrics from now on, and gives the handle that renders them.
@@ -67,7 +72,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// What the metrics of more than one stage mean; a stage describes its own where it makes them.
+/// What each metric means.
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!(
@@ -80,12 +85,50 @@ fn describe() {
         "From the end of the head to the answer."
     );
     describe_counter!(
+        "concur_bridge_ingress_refusals_total",
+        "Requests refused and not kept, by reason."
+    );
+    describe_gauge!(
+        "concur_bridge_ingress_connections",
+        Unit::Count,
+        "Connections open."
+    );
+    describe_counter!(
+        "concur_bridge_ingress_connections_ended_total",
+        "Connections that ended early, by reason."
+    );
+    describe_counter!(
+        "concur_bridge_ingress_tls_handshakes_total",
+        "TLS handshakes that succeeded."
+    );
+    describe_gauge!(
+        "concur_bridge_ingress_in_flight_requests",
+        Unit::Count,
+        "Requests admitted and not answered yet."
+    );
+    describe_counter!(
+        "concur_bridge_ingress_signatures_total",
+        "Concur-Signature headers looked at, by what came of it."
+    );
+    describe_counter!(
+        "concur_bridge_ingress_unknown_parameters_total",
+        "Query parameters that no contract names."
+    );
+    describe_counter!(
         "concur_bridge_events_accepted_total",
         "Events made durable, by CloudEvents type."
     );
     describe_counter!(
         "concur_bridge_events_quarantined_total",
         "Malformed requests made durable, by reason."
+    );
+    describe_counter!(
+        "concur_bridge_ess_repeated_total",
+        "ESS deliveries answered 200 again without a second event."
+    );
+    describe_counter!(
+        "concur_bridge_ess_id_reused_total",
+        "ESS deliveries whose id had come before with other bytes."
     );
     describe_histogram!(
         "concur_bridge_journal_commit_seconds",
@@ -99,6 +142,7 @@ fn describe() {
     );
     describe_gauge!(
         "concur_bridge_journal_backlog_records",
+        Unit::Count,
         "Durable records that Kafka does not have yet."
     );
     describe_gauge!(
@@ -110,6 +154,16 @@ fn describe() {
         "concur_bridge_journal_oldest_unpublished_seconds",
         Unit::Seconds,
         "Age of the oldest of them."
+    );
+    describe_gauge!(
+        "concur_bridge_journal_used_bytes",
+        Unit::Bytes,
+        "Bytes the journal takes of its limit."
+    );
+    describe_gauge!(
+        "concur_bridge_journal_quarantine_bytes",
+        Unit::Bytes,
+        "Bytes of quarantined requests."
     );
     describe_gauge!(
         "concur_bridge_journal_free_bytes",
@@ -133,16 +187,25 @@ fn describe() {
         "concur_bridge_kafka_up",
         "1 while Kafka takes what is published."
     );
+    describe_counter!(
+        "concur_bridge_traces_export_errors_total",
+        "Requests that the collector of traces did not take."
+    );
+    describe_gauge!(
+        "concur_bridge_certificate_expiry_timestamp_seconds",
+        Unit::Seconds,
+        "When a certificate in use ends, by what it is for."
+    );
+    describe_counter!(
+        "concur_bridge_reloads_total",
+        "Files read again after a change, by what they are for."
+    );
+    describe_gauge!(
+        "concur_bridge_reload_failed",
+        "1 while a changed file makes no sense and the old one is in force."
+    );
     describe_gauge!(
         "concur_bridge_build_info",
         "Always 1; the versions are its labels."
-    );
-    describe_counter!(
-        "concur_bridge_ess_repeated_total",
-        "ESS deliveries answered 200 again without a second event."
-    );
-    describe_counter!(
-        "concur_bridge_ess_id_reused_total",
-        "ESS deliveries whose id had come before with other bytes."
     );
 }

@@ -35,7 +35,7 @@ use opentelemetry_sdk::trace::{
 use self::collector::Collector;
 use crate::config::Otel;
 use crate::normalise::{masked, traceparent};
-use crate::postback::{Dialect, Postback};
+use crate::postback::Postback;
 
 /// Spans that wait for the collector, at most: about 1 MiB.
 pub const QUEUE_SPANS: usize = 2048;
@@ -51,6 +51,12 @@ const EXPORT_TIME: Duration = Duration::from_secs(5);
 
 /// How long the end of the process waits for the last spans.
 pub const FLUSH_TIME: Duration = Duration::from_secs(2);
+
+/// Where spans go out.
+pub struct Outlet {
+    exporter: SpanExporter,
+    service_name: String,
+}
 
 /// Makes spans and sends them. Cheap to clone.
 #[derive(Clone)]
@@ -82,12 +88,13 @@ pub(crate) struct Underway<'t> {
     outcome: Option<Outcome>,
 }
 
-impl Traces {
-    /// Traces to the collector of the configuration; none without one. Must run inside a tokio runtime, which the exports use.
+impl Outlet {
+    /// The way to the collector of the configuration; none without one. Must run inside a tokio runtime, which the exports
+    /// use. Connects to nothing yet.
     ///
     /// # Errors
     /// The client cannot be made, as for https on a system without root certificates.
-    pub fn open(otel: &Otel, instance: &str) -> Result<Option<Self>, TracesError> {
+    pub fn open(otel: &Otel) -> Result<Option<Self>, TracesError> {
         let Some(endpoint) = &otel.endpoint else {
             return Ok(None);
         };
@@ -100,13 +107,23 @@ impl Traces {
             .with_timeout(EXPORT_TIME)
             .build()
             .map_err(|error| TracesError(error.to_string()))?;
+        Ok(Some(Self {
+            exporter,
+            service_name: otel.service_name.clone(),
+        }))
+    }
+}
+
+impl Traces {
+    /// Makes the spans of this replica, to go out there.
+    pub fn start(outlet: Outlet, instance: &str) -> Self {
         let batches = BatchConfigBuilder::default()
             .with_max_queue_size(QUEUE_SPANS)
             .with_max_export_batch_size(BATCH_SPANS)
             .with_scheduled_delay(EXPORT_EVERY)
             .build();
         let resource = Resource::builder()
-            .with_service_name(otel.service_name.clone())
+            .with_service_name(outlet.service_name)
             .with_attributes([
                 KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
                 KeyValue::new("service.instance.id", instance.to_owned()),
@@ -114,17 +131,17 @@ impl Traces {
             .build();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(
-                BatchSpanProcessor::builder(exporter)
+                BatchSpanProcessor::builder(outlet.exporter)
                     .with_batch_config(batches)
                     .build(),
             )
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
             .with_resource(resource)
             .build();
-        Ok(Some(Self {
+        Self {
             tracer: provider.tracer("concur-bridge"),
             provider,
-        }))
+        }
     }
 
     /// A postback begins to be kept; `began` is when its head was complete.
@@ -132,10 +149,7 @@ impl Traces {
         Underway {
             traces: self,
             parent: parent_of(postback),
-            source: match postback.dialect {
-                Dialect::V1 => "v1",
-                Dialect::Ess => "ess",
-            },
+            source: postback.dialect.label(),
             began: SystemTime::now() - began.elapsed(),
             outcome: None,
         }

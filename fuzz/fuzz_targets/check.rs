@@ -53,7 +53,7 @@ fn event_is_sound(event: &Event, token: Option<&str>) {
         texts.push(key.clone());
     }
     if let Some(delivery) = &event.delivery {
-        texts.extend(delivery.id.clone());
+        texts.extend(delivery.sender_id.clone().filter(|_| delivery.serves));
         texts.push(delivery.topic.clone());
     }
     let own = event.token.as_ref().map(|token| token.expose());

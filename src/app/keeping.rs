@@ -1,7 +1,10 @@
 //! What keeps records until Kafka has them: the journal with its publisher, or, without a disk, Kafka itself.
 
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Mode, StartError};
@@ -37,12 +40,6 @@ pub(super) enum Keeping {
 impl Keeping {
     /// Opens the journal and starts publishing it, or starts the producer of the stateless mode.
     pub(super) async fn open(config: &Config, mode: Mode) -> Result<Self, StartError> {
-        let settings = |instance: String| Settings {
-            instance,
-            kafka: config.kafka.clone(),
-            topics: config.topics.clone(),
-            mode: config.events.mode,
-        };
         if config.ingress.acknowledge_after == AcknowledgeAfter::Kafka {
             if mode == Mode::DrainOnly {
                 return Err(StartError::new(
@@ -51,11 +48,9 @@ impl Keeping {
                 ));
             }
             let instance = config.instance.clone().unwrap_or_else(journal::host_name);
-            let direct = Direct::spawn(
-                &settings(instance.clone()),
-                config.ingress.kafka_ack_timeout,
-            )
-            .map_err(|error| StartError::new(Exit::Failure, error))?;
+            let settings = Settings::of(config, instance.clone());
+            let direct = Direct::spawn(&settings, config.ingress.kafka_ack_timeout)
+                .map_err(|error| StartError::new(Exit::Failure, error))?;
             return Ok(Self::Kafka { direct, instance });
         }
         let options = journal::Options {
@@ -67,11 +62,12 @@ impl Keeping {
         let opened = tokio::task::spawn_blocking(move || Journal::open(options)).await;
         let journal = opened
             .map_err(|error| StartError::new(Exit::Failure, error))?
-            .map_err(|error| StartError::new(Exit::from_code(error.exit_code()), error))?;
+            .map_err(|error| StartError::new(error.exit(), error))?;
         let backlog = journal
             .backlog()
             .map_err(|error| StartError::new(exit_of(&error), error))?;
-        let publisher = Publisher::spawn(&settings(journal.instance().to_owned()), backlog)
+        let settings = Settings::of(config, journal.instance().to_owned());
+        let publisher = Publisher::spawn(&settings, backlog)
             .map_err(|error| StartError::new(Exit::Failure, error))?;
         Ok(Self::Journal {
             journal,
@@ -131,7 +127,7 @@ impl Keeping {
     /// Tells commands where to reach this process.
     pub(super) fn note_admin(&self, admin: SocketAddr) {
         if let Self::Journal { dir, .. } = self
-            && let Err(error) = std::fs::write(dir.join(ADMIN_ADDRESS_FILE), admin.to_string())
+            && let Err(error) = write_privately(&dir.join(ADMIN_ADDRESS_FILE), &admin.to_string())
         {
             tracing::warn!(%error, "commands on this journal will not find the admin port");
         }
@@ -150,7 +146,11 @@ impl Keeping {
                 ended = publisher.ended() => exit_of_publisher(end.insert(ended)),
                 () = drained(journal), if *mode == Mode::DrainOnly => Exit::Success,
             },
-            Self::Kafka { .. } => std::future::pending().await,
+            Self::Kafka { direct, .. } => {
+                direct.ended().await;
+                tracing::error!("the publisher ended by itself");
+                Exit::Failure
+            }
         }
     }
 
@@ -162,7 +162,7 @@ impl Keeping {
                 publisher,
                 end,
                 dir,
-                ..
+                mode,
             } => {
                 if end.is_none() {
                     publisher.stop(deadline.saturating_duration_since(Instant::now()));
@@ -176,6 +176,13 @@ impl Keeping {
                         transaction_open: true
                     })
                 );
+                let waiting = journal.status().backlog_records;
+                if *mode == Mode::DrainOnly && waiting > 0 {
+                    tracing::warn!(
+                        records = waiting,
+                        "not drained: the journal holds records that Kafka does not have, keep it"
+                    );
+                }
                 let closed = tokio::time::timeout_at(deadline.into(), journal.close()).await;
                 let _ = std::fs::remove_file(dir.join(ADMIN_ADDRESS_FILE));
                 transaction_open || closed.is_err()
@@ -196,8 +203,8 @@ impl Keeping {
     reason = "the poisoned journal decides the exit code"
 )]
 pub(crate) fn leave(fatal: &Fatal) {
-    tracing::error!(code = fatal.exit_code(), "{fatal}");
-    std::process::exit(fatal.exit_code().into());
+    tracing::error!(code = fatal.exit().code(), "{fatal}");
+    std::process::exit(fatal.exit().code().into());
 }
 
 async fn drained(journal: &Journal) {
@@ -208,13 +215,21 @@ async fn drained(journal: &Journal) {
     tracing::info!("the journal is drained");
 }
 
+/// Nobody asked it to end, so the log says why the process does.
 fn exit_of_publisher(end: &End) -> Exit {
-    match end {
-        End::Stopped { .. } => Exit::Success,
-        End::Fenced => Exit::Taken,
-        End::Backlog(error) => exit_of(error),
-        End::Died => Exit::Failure,
-    }
+    let (exit, reason) = match end {
+        End::Stopped { .. } => return Exit::Success,
+        End::Fenced => (
+            Exit::Taken,
+            "another process publishes under this identity: find it, by its instance and prefix or by a copy of the \
+             journal's directory, before this one is started again"
+                .to_owned(),
+        ),
+        End::Backlog(error) => (exit_of(error), error.to_string()),
+        End::Died => (Exit::Failure, "the publisher's thread died".to_owned()),
+    };
+    tracing::error!(code = exit.code(), "{reason}");
+    exit
 }
 
 fn exit_of(error: &BacklogError) -> Exit {
@@ -222,4 +237,16 @@ fn exit_of(error: &BacklogError) -> Exit {
         BacklogError::Damaged { .. } => Exit::JournalDamaged,
         BacklogError::Failed(_) => Exit::JournalFailed,
     }
+}
+
+/// Writes a file for this user only, also where an earlier version left one that others may read.
+fn write_privately(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())
 }

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::ConfigArgs;
 use super::output::{complain, print, print_json};
+use crate::app::{Mode, files};
 use crate::config::{AcknowledgeAfter, Config};
 use crate::exit::Exit;
-use crate::ingress;
-use crate::journal::{Inspector, OpenError, host_name};
+use crate::journal::{DATABASE, Inspector, check_access, host_name};
 use crate::publish::{self, Findings, Settings};
-use crate::secret::Vault;
+use crate::traces::Outlet;
 
 /// Try configuration, disk, Kafka, topics and certificates; report all faults at once. Changes nothing.
 ///
@@ -27,9 +27,19 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Exit {
-    let config = match args.config.load() {
+    let config = match args.config.read_with_files(Mode::Serve) {
         Ok(config) => config,
-        Err(exit) => return exit,
+        Err(error) if args.json => {
+            let findings = Findings {
+                faults: error.0.iter().map(ToString::to_string).collect(),
+                ..Findings::default()
+            };
+            return report(&findings, true);
+        }
+        Err(error) => {
+            complain(&error);
+            return Exit::Usage;
+        }
     };
     let stateless = config.ingress.acknowledge_after == AcknowledgeAfter::Kafka;
     let mut findings = Findings::default();
@@ -38,18 +48,11 @@ pub(super) fn run(args: Args) -> Exit {
     } else {
         journal(&config, &mut findings)
     };
-    keys(&config, stateless, &mut findings);
     files(&config, &mut findings);
-    let settings = Settings {
-        instance: config
-            .instance
-            .clone()
-            .or(instance)
-            .unwrap_or_else(host_name),
-        kafka: config.kafka.clone(),
-        topics: config.topics.clone(),
-        mode: config.events.mode,
-    };
+    collector(&config, &mut findings);
+    findings.warnings.extend(files::warnings(&config));
+    let instance = config.instance.clone().or(instance);
+    let settings = Settings::of(&config, instance.unwrap_or_else(host_name));
     let kafka = publish::check(&settings, stateless);
     findings.faults.extend(kafka.faults);
     findings.warnings.extend(kafka.warnings);
@@ -61,52 +64,42 @@ pub(super) fn run(args: Args) -> Exit {
 /// Whether the journal can be opened, without opening it. Its instance, when there is one.
 fn journal(config: &Config, findings: &mut Findings) -> Option<String> {
     let dir = &config.journal.dir;
-    for key_file in [&config.tokens.key_file, &config.tokens.fingerprint_key_file] {
-        if key_file.starts_with(dir) {
-            findings.warnings.push(format!(
-                "{} is inside journal.dir: one backup would hold both the sealed tokens and their key",
-                key_file.display()
-            ));
-        }
-    }
-    if !dir.join("journal.db").exists() {
-        let parent = dir
-            .ancestors()
-            .find(|ancestor| ancestor.is_dir())
-            .unwrap_or(std::path::Path::new("."));
-        if rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_err() {
-            findings.faults.push(format!(
-                "journal.dir {}: {} cannot be written",
-                dir.display(),
-                parent.display()
-            ));
-        } else {
-            findings
-                .notes
-                .push(format!("the journal will be made in {}", dir.display()));
-        }
+    if !dir.join(DATABASE).exists() {
+        to_be_made(config, findings);
         return None;
     }
-    match Inspector::open(dir).and_then(|inspector| inspector.summary().map_err(OpenError::Failed))
-    {
-        Ok(summary) => {
+    // Where SQLite would only say that it cannot.
+    let looked = check_access(dir).and_then(|()| Inspector::open(dir));
+    let looked = looked.and_then(|inspector| {
+        let summary = inspector.summary()?;
+        Ok((inspector, summary))
+    });
+    match looked {
+        Ok((inspector, summary)) => {
             if summary.served {
                 findings.notes.push(
                     "a process holds the journal: a second one would end with exit 5".to_owned(),
                 );
+            } else {
+                match inspector.check_start() {
+                    Ok(doubt) => findings.warnings.extend(doubt),
+                    Err(error) => findings.faults.push(error.to_string()),
+                }
             }
-            if summary.disk_free_bytes < config.journal.min_free_bytes {
-                findings.faults.push(format!(
-                    "the disk of journal.dir has {} bytes free, less than journal.min_free: postbacks would be answered 503",
-                    summary.disk_free_bytes
-                ));
-            }
+            room(config, summary.disk_free_bytes, findings);
             if let Some(configured) = &config.instance
                 && *configured != summary.instance
             {
                 findings.faults.push(format!(
                     "instance is \"{configured}\", but the journal belongs to \"{}\"",
                     summary.instance
+                ));
+            }
+            let prefix = &config.kafka.transactional_id_prefix;
+            if *prefix != summary.transactional_prefix {
+                findings.faults.push(format!(
+                    "kafka.transactional_id_prefix is \"{prefix}\", but the journal belongs to \"{}\"",
+                    summary.transactional_prefix
                 ));
             }
             Some(summary.instance)
@@ -118,25 +111,45 @@ fn journal(config: &Config, findings: &mut Findings) -> Option<String> {
     }
 }
 
-fn keys(config: &Config, stateless: bool, findings: &mut Findings) {
-    let files = [&config.tokens.key_file, &config.tokens.fingerprint_key_file];
-    if !stateless && files.iter().all(|file| !file.exists()) {
-        findings.notes.push(format!(
-            "{} and {} will be made",
-            files[0].display(),
-            files[1].display()
-        ));
-    } else if let Err(error) = Vault::open(&config.tokens, false) {
-        findings.faults.push(error.to_string());
+/// Whether a journal can be made, and has room.
+fn to_be_made(config: &Config, findings: &mut Findings) {
+    let dir = &config.journal.dir;
+    let parent = files::nearest_existing(dir);
+    if let Some(reason) = files::unwritable(&parent) {
+        findings
+            .faults
+            .push(format!("journal.dir {}: {reason}", dir.display()));
+        return;
+    }
+    findings
+        .notes
+        .push(format!("the journal will be made in {}", dir.display()));
+    // A disk that does not tell is found out by `serve`.
+    if let Ok(disk) = rustix::fs::statvfs(&parent) {
+        let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+        room(config, free_bytes, findings);
     }
 }
 
-/// Secrets, keys and certificates of the ingress, and whether its ports are free.
+fn room(config: &Config, disk_free_bytes: u64, findings: &mut Findings) {
+    if disk_free_bytes < config.journal.min_free_bytes {
+        findings.faults.push(format!(
+            "the disk of journal.dir has {disk_free_bytes} bytes free, less than journal.min_free: postbacks would be answered 503"
+        ));
+    }
+}
+
+/// Secrets, keys and certificates, and whether the ports are free.
 fn files(config: &Config, findings: &mut Findings) {
     findings.faults.extend(
-        ingress::check(&config.ingress, &config.auth)
+        files::faults(config, Mode::Serve)
             .iter()
             .map(ToString::to_string),
+    );
+    findings.notes.extend(
+        files::keys_to_make(config)
+            .iter()
+            .map(|file| format!("{} will be made", file.display())),
     );
     for address in [config.ingress.listen, config.admin.listen] {
         match TcpListener::bind(address) {
@@ -150,6 +163,17 @@ fn files(config: &Config, findings: &mut Findings) {
                 .faults
                 .push(format!("cannot listen on {address}: {error}")),
         }
+    }
+}
+
+/// Whether there is a way to the collector of traces. Asks it nothing.
+fn collector(config: &Config, findings: &mut Findings) {
+    let Ok(runtime) = tokio::runtime::Runtime::new() else {
+        return;
+    };
+    let _context = runtime.enter();
+    if let Err(error) = Outlet::open(&config.otel) {
+        findings.faults.push(error.to_string());
     }
 }
 

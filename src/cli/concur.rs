@@ -95,7 +95,7 @@ fn read_secret(file: Option<&Path>, variable: &str) -> Result<Token, String> {
     let clear = text.trim();
     if clear.is_empty() && file.is_none() {
         Err(format!(
-            "no secret: name a file that holds it, or set {variable}"
+            "no secret: name a file that holds it (its option is in --help), or set {variable}"
         ))
     } else if clear.is_empty() {
         Err(format!("{whence} is empty"))

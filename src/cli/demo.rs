@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::output::{block_on, complain, print};
+use super::output::{block_on, complain, print, print_json};
 use crate::app::{App, Mode};
 use crate::concur::notifications::{Feature, Level};
 use crate::config::{Config, parse_duration};
@@ -33,11 +33,16 @@ pub(super) struct Args {
     /// Postbacks a second
     #[arg(long, value_name = "N", default_value = "2", value_parser = rate)]
     rate: f64,
+    /// Print nothing but the counts, as JSON, at the end
+    #[arg(long)]
+    json: bool,
 }
 
 /// What was seen so far.
 #[derive(Default)]
 struct Seen {
+    /// Whether only the counts are printed.
+    json: bool,
     answered: AtomicU64,
     refused: AtomicU64,
     consumed: AtomicU64,
@@ -74,14 +79,22 @@ async fn demo(args: Args) -> Result<Exit, Box<dyn std::error::Error>> {
     let ingress = app.ingress().ok_or("the ingress is not bound")?;
     let admin = app.admin();
     let bridge = tokio::spawn(app.run());
-    print(&format_args!(
-        "bridge http://{ingress}/postback · console http://{admin}/ · Kafka {}\n",
-        broker.bootstrap()
-    ));
+    if !args.json {
+        print(&format_args!(
+            "bridge http://{ingress}/postback · console http://{admin}/ · Kafka {}\n",
+            broker.bootstrap()
+        ));
+    }
 
-    let bar =
-        ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
-    let seen = Arc::new(Seen::default());
+    let bar = if args.json {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?)
+    };
+    let seen = Arc::new(Seen {
+        json: args.json,
+        ..Seen::default()
+    });
     let consumer = broker.consumer()?;
     let reading = {
         let (bar, seen) = (bar.clone(), Arc::clone(&seen));
@@ -129,7 +142,11 @@ async fn demo(args: Args) -> Result<Exit, Box<dyn std::error::Error>> {
     seen.over.store(true, Ordering::Relaxed);
     reading.await?;
     bar.finish_and_clear();
-    print(&seen.in_words());
+    if args.json {
+        print_json(&seen.counts());
+    } else {
+        print(&seen.in_words());
+    }
     Ok(exit)
 }
 
@@ -177,8 +194,8 @@ fn show_request(bar: &ProgressBar, seen: &Seen, parcel: &Parcel, outcome: &Outco
         }
         Answer::None(why) => format!("no answer: {why}"),
     };
-    line(bar, &format!("→ POST {}", parcel.shown()));
-    line(
+    seen.tell(bar, &format!("→ POST {}", parcel.shown()));
+    seen.tell(
         bar,
         &format!(
             "← {answer}  ({:.1} ms)",
@@ -194,7 +211,7 @@ fn read(consumer: &DemoConsumer, bar: &ProgressBar, seen: &Seen) {
             continue;
         };
         seen.consumed.fetch_add(1, Ordering::Relaxed);
-        line(
+        seen.tell(
             bar,
             &format!(
                 "⇒ {topic}  key {}  {}",
@@ -225,16 +242,27 @@ async fn keep_summary(bar: &ProgressBar, seen: &Seen) {
     }
 }
 
-/// A line above the summary; without a terminal, a line.
-fn line(bar: &ProgressBar, text: &str) {
-    if bar.is_hidden() {
-        print(&text)
-    } else {
-        bar.println(text)
-    }
-}
-
 impl Seen {
+    /// A line above the summary; without a terminal, a line.
+    fn tell(&self, bar: &ProgressBar, text: &str) {
+        if self.json {
+            // Whatever reads JSON reads one document.
+        } else if bar.is_hidden() {
+            print(&text)
+        } else {
+            bar.println(text)
+        }
+    }
+
+    fn counts(&self) -> Value {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        json!({
+            "answered": count(&self.answered),
+            "refused": count(&self.refused),
+            "consumed": count(&self.consumed),
+        })
+    }
+
     fn in_words(&self) -> String {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         format!(

@@ -93,7 +93,7 @@ impl Look {
         let config = self.config.load()?;
         let inspector = Inspector::open(&config.journal.dir).map_err(|error| {
             complain(&error);
-            Exit::from_code(error.exit_code())
+            error.exit()
         })?;
         Ok((config, inspector))
     }
@@ -101,7 +101,7 @@ impl Look {
 
 fn fail(fatal: &Fatal) -> Exit {
     complain(fatal);
-    Exit::from_code(fatal.exit_code())
+    fatal.exit()
 }
 
 fn status(look: &Look, inspector: &Inspector) -> Result<Exit, Exit> {
@@ -303,7 +303,7 @@ fn mend(look: &Look, config: &Config, apply: bool) -> Result<Exit, Exit> {
     };
     let plan = plan.map_err(|error| {
         complain(&error);
-        Exit::from_code(error.exit_code())
+        error.exit()
     })?;
     if look.json {
         print_json(&json!({

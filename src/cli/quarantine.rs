@@ -98,13 +98,13 @@ pub(super) fn run(command: Command) -> Exit {
 
 fn opened(error: &OpenError) -> Exit {
     complain(error);
-    Exit::from_code(error.exit_code())
+    error.exit()
 }
 
 fn failed(error: &QuarantineError) -> Exit {
     complain(error);
     match error {
-        QuarantineError::Journal(fatal) => Exit::from_code(fatal.exit_code()),
+        QuarantineError::Journal(fatal) => fatal.exit(),
         _ => Exit::Failure,
     }
 }
@@ -168,7 +168,7 @@ fn show(which: &Which, id: &str, reveal: bool) -> Result<Exit, Exit> {
 fn act(which: &Which, ids: &[String], action: Action) -> Result<Exit, Exit> {
     let config = which.config.load()?;
     let mut exit = Exit::Success;
-    let mut tell = |id: &str, result: Result<Option<String>, String>| match result {
+    let tell = |id: &str, result: Result<Option<String>, String>| match result {
         Ok(event_id) if which.json => {
             print_json(&json!({ "id": id, "action": action.verb(), "eventId": event_id }))
         }
@@ -179,52 +179,69 @@ fn act(which: &Which, ids: &[String], action: Action) -> Result<Exit, Exit> {
             exit = Exit::Failure;
         }
     };
+    // Before the journal is opened, which would make it where there is none.
+    let inspector = Inspector::open(&config.journal.dir).map_err(|error| opened(&error))?;
+    let summary = inspector.summary().map_err(|fatal| failed(&fatal.into()))?;
+    let ended = if summary.served {
+        act_through_its_holder(&config, ids, action, tell)?
+    } else {
+        act_alone(&config, &inspector, ids, action, tell)?
+    };
+    Ok(match ended {
+        Exit::Success => exit,
+        ended => ended,
+    })
+}
+
+fn act_through_its_holder(
+    config: &Config,
+    ids: &[String],
+    action: Action,
+    mut tell: impl FnMut(&str, Result<Option<String>, String>),
+) -> Result<Exit, Exit> {
+    let port = remote::AdminPort::of(config).map_err(|error| {
+        complain(&error);
+        Exit::Failure
+    })?;
+    Ok(block_on(async {
+        for id in ids {
+            let result = port.act(id, action.verb()).await;
+            tell(id, result.map_err(|error| error.to_string()));
+        }
+        Exit::Success
+    }))
+}
+
+fn act_alone(
+    config: &Config,
+    inspector: &Inspector,
+    ids: &[String],
+    action: Action,
+    mut tell: impl FnMut(&str, Result<Option<String>, String>),
+) -> Result<Exit, Exit> {
+    let sealer = Sealer::new(open_vault(config)?, config.events.user);
     let journal = Journal::open(Options {
         config: config.journal.clone(),
         instance: config.instance.clone(),
         transactional_prefix: config.kafka.transactional_id_prefix.clone(),
         fatal: Box::new(crate::app::leave),
-    });
-    match journal {
-        Ok(journal) => {
-            let sealer = Sealer::new(open_vault(&config)?, config.events.user);
-            let rules = Rules {
-                object_uri_hosts: config.events.object_uri_hosts.clone(),
+    })
+    .map_err(|error| opened(&error))?;
+    let rules = Rules {
+        object_uri_hosts: config.events.object_uri_hosts.clone(),
+    };
+    let actions = Quarantine::new(journal.clone(), rules, sealer);
+    Ok(block_on(async {
+        for id in ids {
+            let result = match quarantine::find(inspector, id) {
+                Ok(entry) => do_one(&actions, &entry, action).await,
+                Err(error) => Err(error),
             };
-            let inspector = Inspector::open(&config.journal.dir).map_err(|error| opened(&error))?;
-            let actions = Quarantine::new(journal.clone(), rules, sealer);
-            block_on(async {
-                for id in ids {
-                    let result = match quarantine::find(&inspector, id) {
-                        Ok(entry) => do_one(&actions, &entry, action).await,
-                        Err(error) => Err(error),
-                    };
-                    tell(id, result.map_err(|error| error.to_string()));
-                }
-                journal.close().await;
-                Exit::Success
-            });
+            tell(id, result.map_err(|error| error.to_string()));
         }
-        Err(OpenError::Locked { .. }) => {
-            let port = remote::AdminPort::of(&config).map_err(|error| {
-                complain(&error);
-                Exit::Failure
-            })?;
-            block_on(async {
-                for id in ids {
-                    tell(
-                        id,
-                        port.act(id, action.verb())
-                            .await
-                            .map_err(|error| error.to_string()),
-                    );
-                }
-                Exit::Success
-            });
-        }
-        Err(error) => return Err(opened(&error)),
-    }
-    Ok(exit)
+        journal.close().await;
+        Exit::Success
+    }))
 }
 
 async fn do_one(

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::ConfigArgs;
-use super::output::print;
+use super::output::{print, print_json};
 use crate::event::Stream;
 use crate::exit::Exit;
 use crate::schema::{asyncapi, event_schema};
@@ -14,6 +14,9 @@ pub(super) struct Args {
     /// What to print.
     #[arg(value_enum, default_value = "asyncapi")]
     what: What,
+    /// On one line; the document is JSON in any case.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -37,7 +40,7 @@ enum What {
 pub(super) fn run(args: Args) -> Exit {
     let document = match args.what {
         What::Asyncapi => match args.config.load() {
-            Ok(config) => asyncapi(&config.topics),
+            Ok(config) => asyncapi(&config.topics, config.events.mode),
             Err(exit) => return exit,
         },
         What::Itinerary => event_schema(Stream::Itinerary),
@@ -46,6 +49,10 @@ pub(super) fn run(args: Args) -> Exit {
         What::Other => event_schema(Stream::Other),
         What::Quarantine => event_schema(Stream::Quarantine),
     };
-    print(&format_args!("{document:#}"));
+    if args.json {
+        print_json(&document);
+    } else {
+        print(&format_args!("{document:#}"));
+    }
     Exit::Success
 }

@@ -23,23 +23,31 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Exit {
-    let config = match args.config.load() {
-        Ok(config) => config,
-        Err(exit) => return exit,
-    };
-    telemetry::init_logs(&config.log);
-    if let Err(error) = forbid_core_dumps() {
-        tracing::warn!(%error, "core dumps cannot be disabled; one would hold tokens");
-    }
     let mode = if args.drain_only {
         Mode::DrainOnly
     } else {
         Mode::Serve
     };
+    // Before keys and secrets are read.
+    let dumps_forbidden = forbid_core_dumps();
+    let config = match args.config.read_with_files(mode) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error);
+            return Exit::Usage;
+        }
+    };
+    telemetry::init_logs(&config.log);
+    if let Err(error) = dumps_forbidden {
+        tracing::warn!(%error, "core dumps cannot be disabled; one would hold tokens");
+    }
     block_on(async {
         serve(&config, mode).await.unwrap_or_else(|error| {
-            tracing::error!(code = error.exit.code(), "{error}");
-            complain(&error);
+            if telemetry::logs_json(config.log.format) {
+                tracing::error!(code = error.exit.code(), "{error}");
+            } else {
+                complain(&error);
+            }
             error.exit
         })
     })

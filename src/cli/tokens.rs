@@ -16,6 +16,9 @@ pub(super) enum Command {
     Decrypt {
         #[command(flatten)]
         config: ConfigArgs,
+        /// Print a JSON string a line.
+        #[arg(long)]
+        json: bool,
     },
     /// Put a new key in front of `tokens.key_file`: it seals from the next reload on, the old ones still open.
     /// A running bridge reloads by itself; copy the file to every replica and consumer first where they do not share it.
@@ -30,12 +33,12 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> Exit {
     match command {
-        Command::Decrypt { config } => decrypt(&config),
+        Command::Decrypt { config, json } => decrypt(&config, json),
         Command::Rotate { config, json } => rotate(&config, json),
     }
 }
 
-fn decrypt(config: &ConfigArgs) -> Exit {
+fn decrypt(config: &ConfigArgs, json: bool) -> Exit {
     let config = match config.load() {
         Ok(config) => config,
         Err(exit) => return exit,
@@ -53,6 +56,13 @@ fn decrypt(config: &ConfigArgs) -> Exit {
         let opened = line.map_err(|error| error.to_string()).and_then(|line| {
             keys.open(line.trim().trim_matches('"'))
                 .map_err(|error| error.to_string())
+                .and_then(|plaintext| {
+                    if json {
+                        quoted(&plaintext)
+                    } else {
+                        Ok(plaintext)
+                    }
+                })
         });
         match opened {
             Ok(plaintext) => {
@@ -69,6 +79,14 @@ fn decrypt(config: &ConfigArgs) -> Exit {
         }
     }
     exit
+}
+
+/// A plaintext as a JSON string.
+fn quoted(plaintext: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
+    let text = std::str::from_utf8(plaintext).map_err(|_| "it is not UTF-8, which JSON is")?;
+    serde_json::to_vec(text)
+        .map(Zeroizing::new)
+        .map_err(|error| error.to_string())
 }
 
 fn rotate(config: &ConfigArgs, json: bool) -> Exit {

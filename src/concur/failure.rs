@@ -92,7 +92,7 @@ impl CallError {
                      Administrator (Professional) or Can Administer (Standard), and the application the scope"
                 }
                 404 => {
-                    "check --base-url: the data centre may be another (for ESS e.g. https://us.api.concursolutions.com)"
+                    "check the id, if you gave one, or check --base-url: the data centre may be another (for ESS e.g. https://us.api.concursolutions.com)"
                 }
                 _ => "check --base-url and the arguments",
             },

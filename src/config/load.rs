@@ -15,6 +15,9 @@ const DEFAULT_FILE: &str = "concur-bridge.toml";
 /// What every variable starts with.
 const PREFIX: &str = "CONCUR_BRIDGE_";
 
+/// The keys that are in no section.
+const ALONE: [&str; 2] = ["INSTANCE", "SUBSCRIPTIONS"];
+
 /// Everything that is wrong with the configuration. Exit code 2.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError(pub Vec<Fault>);
@@ -37,6 +40,18 @@ impl Config {
     /// # Errors
     /// Every fault at once.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_and(file, |_| Vec::new())
+    }
+
+    /// The same. Only when there are faults, `further` adds those that it finds in what could be read, so that all are told
+    /// at once. What could not be read has its default there.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_and(
+        file: Option<&Path>,
+        further: impl FnOnce(&Self) -> Vec<Fault>,
+    ) -> Result<Self, ConfigError> {
         let named = file.map(Path::to_owned);
         let file = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
         let text = match &file {
@@ -52,7 +67,7 @@ impl Config {
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        Self::parse(&text, environment)
+        Self::parse_and(&text, environment, further)
     }
 
     /// Reads a file's text and an environment.
@@ -63,6 +78,14 @@ impl Config {
         text: &str,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
+        Self::parse_and(text, environment, |_| Vec::new())
+    }
+
+    fn parse_and(
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+        further: impl FnOnce(&Self) -> Vec<Fault>,
+    ) -> Result<Self, ConfigError> {
         let mut table: Table = toml::from_str(text).map_err(|error| {
             ConfigError(vec![Fault {
                 key: String::new(),
@@ -71,24 +94,32 @@ impl Config {
         })?;
         let mut from_environment = BTreeMap::new();
         let mut misnamed = Vec::new();
+        // By name: whatever stands for a whole comes before its parts.
+        let environment: BTreeMap<String, String> = environment.collect();
         for (name, value) in environment {
             let Some(path) = name.strip_prefix(PREFIX) else {
                 continue;
             };
-            if path.contains("__") || path == "INSTANCE" {
+            if path.contains("__") || ALONE.contains(&path) {
                 let keys: Vec<_> = path.split("__").map(str::to_ascii_lowercase).collect();
                 from_environment.insert(keys.join("."), name.clone());
-                overlay(&mut table, &keys, value);
+                if !overlay(&mut table, &keys, value) {
+                    let what = "names a key within something that has none".to_owned();
+                    misnamed.push((name, what));
+                }
+            } else if is_section(path) {
+                let what = format!("names a section, not a key: {PREFIX}{path}__ and the key");
+                misnamed.push((name.clone(), what));
             } else if let Some((section, key)) = split_section(path) {
-                misnamed.push((name.clone(), format!("{PREFIX}{section}__{key}")));
+                let what = format!(
+                    "names no key: the parts of a key are joined by two underscores, {PREFIX}{section}__{key}"
+                );
+                misnamed.push((name.clone(), what));
             }
         }
         let faults = Faults::new(from_environment);
-        for (name, meant) in misnamed {
-            faults.add(
-                name,
-                format!("names no key: the parts of a key are joined by two underscores, {meant}"),
-            );
+        for (name, what) in misnamed {
+            faults.add(name, what);
         }
         let mut root = Section::root(table, &faults);
         let config = sections::read(&mut root);
@@ -97,9 +128,17 @@ impl Config {
         if found.is_empty() {
             return Ok(config);
         }
+        found.extend(further(&config));
         found.sort();
         Err(ConfigError(found))
     }
+}
+
+/// Whether a variable names a section as a whole.
+fn is_section(path: &str) -> bool {
+    sections::NAMES
+        .iter()
+        .any(|name| path.eq_ignore_ascii_case(name))
 }
 
 /// The section and key of a variable whose parts were joined by one underscore. Orchestrators set variables of other
@@ -112,18 +151,21 @@ fn split_section(path: &str) -> Option<(&str, &str)> {
     })
 }
 
-fn overlay(table: &mut Table, keys: &[String], value: String) {
+/// Puts a value into its place. Whether there is one: a key within a list or a number has none.
+fn overlay(table: &mut Table, keys: &[String], value: String) -> bool {
     match keys {
-        [] => {}
+        [] => false,
         [key] => {
             table.insert(key.clone(), Value::String(value));
+            true
         }
         [key, rest @ ..] => {
             let nested = table
                 .entry(key.clone())
                 .or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(nested) = nested {
-                overlay(nested, rest, value);
+            match nested {
+                Value::Table(nested) => overlay(nested, rest, value),
+                _ => false,
             }
         }
     }

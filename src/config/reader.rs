@@ -199,6 +199,23 @@ impl<'a> Section<'a> {
 
     /// A list of texts that a type can be parsed from.
     pub(super) fn list<T: FromStr>(&mut self, key: &'static str, wanted: &str) -> Option<Vec<T>> {
+        let unfit: Vec<String> = match self.table.get(key) {
+            Some(Value::Array(items)) => items
+                .iter()
+                .filter(|item| item.as_str().is_none_or(|text| text.parse::<T>().is_err()))
+                .map(Value::to_string)
+                .collect(),
+            _ => Vec::new(),
+        };
+        if !unfit.is_empty() {
+            self.asked.insert(key);
+            self.table.remove(key);
+            self.fault(
+                key,
+                format!("expected {wanted}, found in it {}", unfit.join(", ")),
+            );
+            return None;
+        }
         self.optional(key, wanted, |value| {
             value
                 .as_array()?

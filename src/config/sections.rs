@@ -68,6 +68,9 @@ pub(super) fn read(root: &mut Section) -> Config {
     config
 }
 
+/// Nothing would fit into a smaller one.
+const SMALLEST_JOURNAL_BYTES: u64 = 64 * KIB;
+
 /// Whether a text can be an instance: it is part of a transactional id and of a header.
 pub(super) fn is_instance(text: &str) -> bool {
     (1..=128).contains(&text.len())
@@ -86,6 +89,12 @@ fn journal(mut section: Section) -> Journal {
         retain_size_bytes: section.size("retain_size").unwrap_or(2 * GIB),
         dedup_for: section.duration("dedup_for").unwrap_or(96 * HOUR),
     };
+    if journal.max_size_bytes < SMALLEST_JOURNAL_BYTES {
+        section.fault(
+            "max_size",
+            "must be at least 64KiB: an empty journal takes half of it",
+        );
+    }
     section.finish();
     journal
 }
@@ -227,6 +236,7 @@ fn otel(mut section: Section) -> Otel {
 }
 
 fn subscription(mut section: Section) -> Subscription {
+    let filter = section.string("filter").unwrap_or(".*".to_owned());
     let mut text = |key: &'static str| {
         section.string(key).unwrap_or_else(|| {
             section.fault(key, "is missing");
@@ -236,7 +246,7 @@ fn subscription(mut section: Section) -> Subscription {
     let subscription = Subscription {
         id: text("id"),
         topic: text("topic"),
-        filter: text("filter"),
+        filter,
         endpoint: text("endpoint"),
     };
     section.finish();
@@ -245,11 +255,10 @@ fn subscription(mut section: Section) -> Subscription {
 
 /// What ties sections together.
 fn rules(config: &Config, root: &Section) {
-    if config.ingress.listen == config.admin.listen && config.admin.listen.port() != 0 {
-        root.fault(
-            "admin.listen",
-            "must not be the address of `ingress.listen`",
-        );
+    // On another address as well: one of them may be the wildcard, or become it.
+    if config.ingress.listen.port() == config.admin.listen.port() && config.admin.listen.port() != 0
+    {
+        root.fault("admin.listen", "must not have the port of `ingress.listen`");
     }
     if config.ingress.acknowledge_after == AcknowledgeAfter::Kafka && !config.tokens.key_files_given
     {

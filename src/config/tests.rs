@@ -38,7 +38,7 @@ fn the_example_file_is_the_defaults_and_names_every_key() {
 fn every_fault_is_reported_at_once() {
     let faults = parse(
         "instanze = 'x'\n[ingress]\nlisten = 'here'\nmax_body = 3.5\npath = 'postback'\n[kafka]\ndelivery = 'maybe'\n\
-         properties = { acks = '0' }\n[journal]\nretain_for = 5\n[topics]\nfop = 'no spaces'\n[nonsense]\n",
+         properties = { acks = '0', 'linger.mss' = '1', 'sasl.pasword' = 'hunter2', 'socket.timeout.ms' = 'soon', 'statistics.interval.ms' = '0' }\n[journal]\nretain_for = 5\n[topics]\nfop = 'no spaces'\n[nonsense]\n",
         &[("CONCUR_BRIDGE_KAFKA__PARTITIONS", "many"), ("CONCUR_BRIDGE_KAFKA_BROKERS", "x:1")],
     )
     .unwrap_err();
@@ -52,6 +52,9 @@ fn every_fault_is_reported_at_once() {
         "kafka.delivery: expected \"exactly_once\" or \"at_least_once\", found \"maybe\"",
         "kafka.partitions: expected a whole number from 1 to 100000, found \"many\" (from CONCUR_BRIDGE_KAFKA__PARTITIONS)",
         "kafka.properties: `acks` belongs to the bridge",
+        "kafka.properties: property linger.mss is not valid: No such configuration property",
+        "kafka.properties: property sasl.pasword is not valid: No such configuration property",
+        "kafka.properties: property socket.timeout.ms is not valid: Invalid value for configuration property",
         "nonsense: unknown key",
         "topics.fop: must be a Kafka topic",
     ] {
@@ -60,7 +63,11 @@ fn every_fault_is_reported_at_once() {
             "{expected} is not in {faults:#?}"
         );
     }
-    assert_eq!(faults.len(), 11, "{faults:#?}");
+    assert_eq!(faults.len(), 14, "{faults:#?}");
+    assert!(
+        faults.iter().all(|fault| !fault.contains("hunter2")),
+        "{faults:#?}"
+    );
 }
 
 #[test]
@@ -88,6 +95,54 @@ fn a_variable_overrides_the_file_and_may_hold_any_type() {
     assert_eq!(config.kafka.properties.0["sasl.mechanism"], "PLAIN");
     assert_eq!(config.auth.v1.allow_from.len(), 1);
     assert_eq!(config.instance.as_deref(), Some("replica-7"));
+}
+
+#[test]
+fn subscriptions_can_be_given_in_one_variable_and_a_section_cannot() {
+    let one = r#"[{ id = "a", topic = "public.concur.request", filter = ".*", endpoint = "https://bridge.example/ess" }]"#;
+    let config = parse(
+        "[[subscriptions]]\nid = 'of the file'\n",
+        &[("CONCUR_BRIDGE_SUBSCRIPTIONS", one)],
+    )
+    .unwrap();
+    assert_eq!(config.subscriptions.len(), 1);
+    assert_eq!(config.subscriptions[0].id, "a");
+
+    let faults = parse(
+        "",
+        &[
+            ("CONCUR_BRIDGE_SUBSCRIPTIONS", "many"),
+            ("CONCUR_BRIDGE_AUTH", "{ allow_from = ['192.0.2.0/24'] }"),
+        ],
+    )
+    .unwrap_err();
+    assert_eq!(
+        faults,
+        [
+            "CONCUR_BRIDGE_AUTH: names a section, not a key: CONCUR_BRIDGE_AUTH__ and the key",
+            "subscriptions: expected an array of tables, found \"many\" (from CONCUR_BRIDGE_SUBSCRIPTIONS)",
+        ]
+    );
+
+    let faults = parse(
+        "[[subscriptions]]\nid = 'a'\ntopic = 't'\nfilter = '.*'\nendpoint = 'https://bridge.example/ess'\n",
+        &[("CONCUR_BRIDGE_SUBSCRIPTIONS__ID", "b")],
+    )
+    .unwrap_err();
+    assert_eq!(
+        faults,
+        ["CONCUR_BRIDGE_SUBSCRIPTIONS__ID: names a key within something that has none"]
+    );
+
+    let part = ("CONCUR_BRIDGE_TOPICS__ROUTES__A", "x");
+    let whole = ("CONCUR_BRIDGE_TOPICS__ROUTES", "{ b = 'y' }");
+    for environment in [[part, whole], [whole, part]] {
+        let faults = parse("", &environment).unwrap_err();
+        assert_eq!(
+            faults,
+            ["CONCUR_BRIDGE_TOPICS__ROUTES__A: names a key within something that has none"]
+        );
+    }
 }
 
 #[test]
@@ -140,12 +195,32 @@ fn a_listener_beyond_loopback_needs_a_method_for_each_path() {
 }
 
 #[test]
+fn the_admin_port_is_not_the_ingress_port_on_any_address() {
+    for (ingress, admin, left) in [
+        ("127.0.0.1:18080", "127.0.0.1:18080", 1),
+        ("0.0.0.0:18080", "127.0.0.1:18080", 1),
+        ("[::1]:18080", "127.0.0.1:18080", 1),
+        ("127.0.0.1:18080", "127.0.0.1:18081", 0),
+        ("127.0.0.1:0", "127.0.0.1:0", 0),
+    ] {
+        let text = format!(
+            "[ingress]\nlisten = '{ingress}'\ninsecure_allow_unauthenticated = true\n[admin]\nlisten = '{admin}'\n"
+        );
+        let faults = parse(&text, &[]).err().unwrap_or_default();
+        assert_eq!(faults.len(), left, "{text}: {faults:#?}");
+        let of_admin = |fault: &String| fault.starts_with("admin.listen: ");
+        assert!(faults.iter().all(of_admin), "{faults:#?}");
+    }
+}
+
+#[test]
 fn a_password_in_the_configuration_is_never_shown() {
     let secret = "hunter2";
     for text in [
         format!("[kafka]\nproperties = '{secret}'\n"),
         format!("[kafka.properties]\n'sasl.password' = ['{secret}']\n"),
         format!("[kafka.properties]\n'sasl.password' = {secret}\n"),
+        format!("[[kafka]]\nproperties = {{ 'sasl.password' = '{secret}' }}\n"),
     ] {
         let faults = parse(&text, &[]).unwrap_err();
         assert!(!faults.concat().contains(secret), "{faults:?}");

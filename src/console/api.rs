@@ -2,18 +2,19 @@
 //!
 //! What reads the journal opens it for reading on a thread of its own, for one short transaction, as any command may.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Console;
 use crate::health::{Readiness, oldest_seconds};
-use crate::journal::{Inspector, QuarantineEntry};
+use crate::journal::{Fatal, Inspector, OpenError, QuarantineEntry};
 use crate::quarantine::{self, Quarantine, QuarantineError};
 use crate::record::Position;
 use crate::seal::rfc3339_ms;
@@ -126,6 +127,7 @@ async fn status(State(console): State<Console>) -> Json<Status> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Page {
     #[serde(default)]
     after: u64,
@@ -141,10 +143,18 @@ impl Page {
     }
 }
 
-async fn records(
-    State(console): State<Console>,
-    Query(page): Query<Page>,
-) -> Result<Json<Value>, Failed> {
+impl<S: Send + Sync> FromRequestParts<S> for Page {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(page)) => Ok(page),
+            Err(refused) => Err(problem(StatusCode::BAD_REQUEST, Some(refused.body_text()))),
+        }
+    }
+}
+
+async fn records(State(console): State<Console>, page: Page) -> Result<Json<Value>, Failed> {
     let last = console
         .health
         .journal
@@ -179,10 +189,7 @@ async fn records(
     Ok(Json(json!({ "records": records })))
 }
 
-async fn quarantined(
-    State(console): State<Console>,
-    Query(page): Query<Page>,
-) -> Result<Json<Value>, Failed> {
+async fn quarantined(State(console): State<Console>, page: Page) -> Result<Json<Value>, Failed> {
     let (after, limit) = (Position(page.after), page.limit.min(MOST));
     let entries = inspect(&console, move |inspector| {
         Ok(quarantine::list(&inspector, after, limit)?)
@@ -243,14 +250,17 @@ async fn inspect<T: Send + 'static>(
     let directory = console.journal_dir.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let inspector = Inspector::open(&directory).map_err(|error| {
-            QuarantineError::Journal(crate::journal::Fatal::Failed(error.to_string().into()))
+            QuarantineError::Journal(match error {
+                OpenError::Fatal(fatal) => fatal,
+                other => Fatal::Failed(other.to_string().into()),
+            })
         })?;
         look(inspector)
     });
     match looked.await {
         Ok(result) => result.map_err(Failed),
-        Err(error) => Err(Failed(QuarantineError::Journal(
-            crate::journal::Fatal::Failed(error.to_string().into()),
-        ))),
+        Err(error) => Err(Failed(QuarantineError::Journal(Fatal::Failed(
+            error.to_string().into(),
+        )))),
     }
 }

@@ -9,42 +9,24 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
 use http::{Method, StatusCode};
-use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use crate::reload::Live;
+use crate::secret::{Secrets, lines};
 
 /// The rules of one admin listener.
 #[derive(Clone)]
 pub struct Guard {
     hosts: Arc<[String]>,
     loopback: bool,
-    tokens: Option<Live<AdminTokens>>,
+    tokens: Option<Live<Secrets>>,
 }
 
-/// The bearer tokens of `admin.token_file`, one a line.
-pub struct AdminTokens(Vec<Zeroizing<String>>);
-
-impl AdminTokens {
-    /// Reads the file's text.
-    ///
-    /// # Errors
-    /// There is no token in it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let tokens: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
-        if tokens.is_empty() {
-            Err("it holds no token".to_owned())
-        } else {
-            Ok(Self(tokens))
-        }
-    }
-
-    /// Whether the given one is among them, in the same time wherever it is.
-    fn contain(&self, given: &[u8]) -> bool {
-        let found = |found, token: &Zeroizing<String>| found | token.as_bytes().ct_eq(given);
-        self.0.iter().fold(subtle::Choice::from(0), found).into()
-    }
+/// Reads the bearer tokens of `admin.token_file`, one a line.
+///
+/// # Errors
+/// There is no token in it.
+pub fn parse_tokens(text: &str) -> Result<Secrets, String> {
+    Secrets::new(lines(text)).map_err(|_| "it holds no token".to_owned())
 }
 
 /// Paths that probes and scrapers ask without a token.
@@ -52,7 +34,7 @@ const OPEN: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 impl Guard {
     /// Rules for a listener on this address.
-    pub fn new(listen: SocketAddr, hosts: &[String], tokens: Option<Live<AdminTokens>>) -> Self {
+    pub fn new(listen: SocketAddr, hosts: &[String], tokens: Option<Live<Secrets>>) -> Self {
         Self {
             hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             loopback: listen.ip().is_loopback(),
@@ -157,7 +139,7 @@ mod tests {
     }
 
     fn guard(listen: &str, token: Option<&str>) -> Guard {
-        let tokens = token.map(|text| Live::fixed(AdminTokens::parse(text).unwrap()));
+        let tokens = token.map(|text| Live::fixed(parse_tokens(text).unwrap()));
         Guard::new(
             listen.parse().unwrap(),
             &["Bridge.internal".to_owned()],
@@ -196,12 +178,13 @@ mod tests {
             open.admit(&Method::GET, "/api/v1/status", &host),
             Err(StatusCode::FORBIDDEN)
         );
-        let with_token = guard("0.0.0.0:1", Some("one\ntwo\n"));
+        let with_token = guard("0.0.0.0:1", Some("# rotated in May\none\ntwo\n"));
         for (value, answer) in [
             ("Bearer one", Ok(())),
             ("bearer two", Ok(())),
             ("Bearer three", Err(StatusCode::UNAUTHORIZED)),
             ("Bearer ", Err(StatusCode::UNAUTHORIZED)),
+            ("Bearer # rotated in May", Err(StatusCode::UNAUTHORIZED)),
             ("Basic one", Err(StatusCode::UNAUTHORIZED)),
         ] {
             let asked = headers(&[("host", "10.0.0.1"), ("authorization", value)]);

@@ -52,6 +52,16 @@ impl Data {
         }
     }
 
+    /// What the format does not define.
+    pub(crate) fn extra_mut(&mut self) -> &mut Map<String, Value> {
+        match self {
+            Self::Itinerary(data) => &mut data.extra,
+            Self::Fop(data) => &mut data.extra,
+            Self::Profile(data) => &mut data.extra,
+            Self::Other(data) => &mut data.extra,
+        }
+    }
+
     /// What only ESS events have; a fop is never one.
     pub(crate) fn ess_mut(&mut self) -> Option<&mut EssFields> {
         match self {
@@ -200,7 +210,7 @@ pub struct EssFields {
     /// The sender's id, where it could not serve as the event's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_id: Option<Value>,
-    /// The envelope's `facts`, whole.
+    /// The envelope's `facts`, whole. Numbers that would come back from JSON as others are strings of what was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Value>,
 }

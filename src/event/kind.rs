@@ -87,11 +87,6 @@ impl EventType {
         }
     }
 
-    /// The type of this CloudEvents attribute.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
-
     /// The stream that events of this type are published to.
     pub fn stream(self) -> Stream {
         match self {

@@ -11,7 +11,6 @@
 pub(super) mod basic;
 pub(super) mod network;
 pub(super) mod path_secret;
-mod secrets;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -20,11 +19,15 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use self::network::Networks;
-pub(super) use self::secrets::Secrets;
 use super::refused::Cause;
 use crate::config::Guard;
 use crate::postback::{Dialect, oauth_credentials};
 use crate::reload::{Live, LoadError, Reloader};
+use crate::secret::Secrets;
+
+const PATH_SECRET: &str = "path_secret";
+
+const BASIC: &str = "basic";
 
 /// The methods that guard one path.
 pub(super) struct Gate {
@@ -57,8 +60,8 @@ impl Gate {
         };
         Ok(Self {
             dialect,
-            path_secrets: live("path_secret", &guard.path_secret_file, path_secret::parse)?,
-            basic: live("basic", &guard.basic_file, basic::parse)?,
+            path_secrets: live(PATH_SECRET, &guard.path_secret_file, path_secret::parse)?,
+            basic: live(BASIC, &guard.basic_file, basic::parse)?,
             networks: Networks::new(&guard.allow_from, &guard.trusted_proxies),
         })
     }
@@ -97,4 +100,20 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// What is wrong with the files that `guard` names, each by itself.
+pub(super) fn faults(guard: &Guard) -> Vec<LoadError> {
+    let mut reloader = Reloader::default();
+    let mut fault = |what, path: &Option<_>, parse: fn(&str) -> Result<Secrets, String>| {
+        path.as_deref()
+            .and_then(|path: &Path| reloader.text(what, path, parse).err())
+    };
+    [
+        fault(PATH_SECRET, &guard.path_secret_file, path_secret::parse),
+        fault(BASIC, &guard.basic_file, basic::parse),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -1,9 +1,9 @@
 //! One connection, from its first byte to its last.
 //!
 //! It goes to and fro between two states. While nothing of a request has come it waits for an [`arrival`] and costs little;
-//! then hyper's HTTP/1.1 server has it, until it has been at rest for a second. Both are watched by one [`Clock`] that
-//! follows the connection's [`Pace`]: its timer is only moved when a nearer deadline appears, so a busy connection does
-//! not touch the timer wheel per request. HTTP/2, in clear or by ALPN, is not spoken.
+//! then hyper's HTTP/1.1 server has it, until it has been at rest for a moment ([`REST_AFTER`](super::limits::REST_AFTER)).
+//! Both are watched by one [`Clock`] that follows the connection's [`Pace`]: its timer is only moved when a nearer deadline
+//! appears, so a busy connection does not touch the timer wheel per request. HTTP/2, in clear or by ALPN, is not spoken.
 
 use std::future::{Future, poll_fn};
 use std::io;

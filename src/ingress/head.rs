@@ -40,15 +40,16 @@ pub(super) fn route<'r, 'u>(
     uri: &'u Uri,
 ) -> Result<(&'r Route, Option<&'u str>), Unrouted> {
     let unrouted = |cause, dialect| Unrouted { cause, dialect };
-    let target_bytes = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
-    if target_bytes > MAX_TARGET_BYTES {
-        return Err(unrouted(Cause::TargetTooLong, None));
-    }
     let path = uri.path();
-    let (route, rest) = routes
+    let found = routes
         .iter()
-        .find_map(|route| Some((route, route.rest(path)?)))
-        .ok_or(unrouted(Cause::UnknownPath, None))?;
+        .find_map(|route| Some((route, route.rest(path)?)));
+    let target_bytes = path.len() + uri.query().map_or(0, |query| query.len() + 1);
+    if target_bytes > MAX_TARGET_BYTES {
+        let dialect = found.map(|(route, _)| route.dialect);
+        return Err(unrouted(Cause::TargetTooLong, dialect));
+    }
+    let (route, rest) = found.ok_or(unrouted(Cause::UnknownPath, None))?;
     if method != Method::POST {
         return Err(unrouted(Cause::MethodNotAllowed, Some(route.dialect)));
     }

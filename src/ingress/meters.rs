@@ -14,8 +14,9 @@ use tracing::{debug, warn};
 use super::refused::Cause;
 use crate::postback::Dialect;
 
-/// Every status that a request on one of the two paths can be answered with.
-const STATUSES: [u16; 9] = [200, 400, 401, 405, 413, 414, 415, 431, 503];
+/// Every status that a request on one of the two paths can be answered with. A head that is too large or no HTTP at all
+/// is refused before its path is known.
+const STATUSES: [u16; 8] = [200, 400, 401, 405, 413, 414, 415, 503];
 
 /// Why a connection ended without an answer that was due or possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -61,7 +61,7 @@ impl Opening {
             None => None,
             Some(proxies) => match self.proxied(&mut stream, socket, proxies, due, &stop).await {
                 Ok(proxied) => proxied,
-                Err(ending) => return Some(ending),
+                Err(ending) => return ending,
             },
         };
         let caller = |named| {
@@ -120,6 +120,7 @@ impl Opening {
         }
     }
 
+    /// The address that a proxy speaks for. `Err`: the connection is over, and why, when that was early.
     async fn proxied(
         &self,
         stream: &mut TcpStream,
@@ -127,16 +128,16 @@ impl Opening {
         proxies: &[IpNet],
         due: Instant,
         stop: &CancellationToken,
-    ) -> Result<Option<IpAddr>, Ending> {
+    ) -> Result<Option<IpAddr>, Option<Ending>> {
         if !network::contain(proxies, socket) {
-            return Err(Ending::ProxyHeader);
+            return Err(Some(Ending::ProxyHeader));
         }
         let header = timeout_at(due, proxy_protocol::read(stream));
         tokio::select! {
-            () = stop.cancelled() => Err(Ending::ProxyHeader),
+            () = stop.cancelled() => Err(None),
             header = header => match header {
                 Ok(Ok(client)) => Ok(client),
-                Ok(Err(_)) | Err(_) => Err(Ending::ProxyHeader),
+                Ok(Err(_)) | Err(_) => Err(Some(Ending::ProxyHeader)),
             },
         }
     }

@@ -10,6 +10,7 @@
 
 mod header;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderMap;
@@ -32,6 +33,8 @@ pub use header::decode_header;
 
 /// The header that carries it.
 const HEADER: &str = "concur-signature";
+
+const WHAT: &str = "signature_keys";
 
 /// Smallest key that is trusted to sign.
 const MIN_KEY_BITS: i32 = 2048;
@@ -75,15 +78,8 @@ enum Outcome {
 impl Signatures {
     /// Reads the keys and has them read again when they change.
     pub(super) fn new(auth: &Auth, reloader: &mut Reloader) -> Result<Self, LoadError> {
-        const WHAT: &str = "signature_keys";
         let mode = match auth.signature {
-            SignatureMode::Enforce if auth.signature_keys.is_empty() => {
-                return Err(LoadError {
-                    what: WHAT,
-                    file: "auth.ess.keys".into(),
-                    reason: "signature = \"enforce\" needs at least one key".into(),
-                });
-            }
+            SignatureMode::Enforce if auth.signature_keys.is_empty() => return Err(no_key()),
             // Nothing to verify with.
             SignatureMode::Observe if auth.signature_keys.is_empty() => SignatureMode::Off,
             mode => mode,
@@ -95,9 +91,7 @@ impl Signatures {
                 let mut keys = Vec::new();
                 let mut ends = Vec::new();
                 for path in &paths {
-                    let pem = reload::read(WHAT, path)?;
-                    let (more, their_ends) =
-                        read_pem(&pem).map_err(|reason| reload::error_in(WHAT, path, reason))?;
+                    let (more, their_ends) = read_file(path)?;
                     keys.extend(more);
                     ends.extend(their_ends);
                 }
@@ -221,6 +215,32 @@ fn verifies(
     verifier.set_rsa_mgf1_md(MessageDigest::sha256())?;
     verifier.set_rsa_pss_saltlen(salt)?;
     verifier.verify_oneshot(signature, body)
+}
+
+/// What is wrong with the key files, each by itself.
+pub(super) fn faults(auth: &Auth) -> Vec<LoadError> {
+    match auth.signature {
+        SignatureMode::Off => Vec::new(),
+        SignatureMode::Enforce if auth.signature_keys.is_empty() => vec![no_key()],
+        SignatureMode::Enforce | SignatureMode::Observe => auth
+            .signature_keys
+            .iter()
+            .filter_map(|path| read_file(path).err())
+            .collect(),
+    }
+}
+
+fn no_key() -> LoadError {
+    LoadError {
+        what: WHAT,
+        file: "auth.ess.keys".into(),
+        reason: "signature = \"enforce\" needs at least one key".into(),
+    }
+}
+
+fn read_file(path: &Path) -> Result<(Vec<Key>, Vec<i64>), LoadError> {
+    let pem = reload::read(WHAT, path)?;
+    read_pem(&pem).map_err(|reason| reload::error_in(WHAT, path, reason))
 }
 
 /// The keys of one PEM file, and when its certificates end, in seconds since 1970.

@@ -102,11 +102,7 @@ struct Ends {
 
 fn read(tls: &Tls) -> Result<(ServerConfig, Ends), LoadError> {
     let chain = certificates(&tls.certificate)?;
-    let key = {
-        let pem = reload::read(WHAT, &tls.key)?;
-        PrivateKeyDer::from_pem_slice(&pem)
-            .map_err(|_| reload::error_in(WHAT, &tls.key, "it holds no private key in PEM"))?
-    };
+    let key = private_key(&tls.key)?;
     let provider = Arc::new(CryptoProvider {
         cipher_suites: CIPHER_SUITES.to_vec(),
         ..default_provider()
@@ -162,4 +158,28 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> 
         return Err(reload::error_in(WHAT, path, "it holds no certificate"));
     }
     Ok(certificates)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, LoadError> {
+    let pem = reload::read(WHAT, path)?;
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|_| reload::error_in(WHAT, path, "it holds no private key in PEM"))
+}
+
+/// What is wrong with the files, each by itself; when nothing is, with the three together.
+pub(super) fn faults(tls: &Tls) -> Vec<LoadError> {
+    let authorities = tls.client_ca.as_deref().map(certificates);
+    let faults: Vec<_> = [
+        certificates(&tls.certificate).err(),
+        private_key(&tls.key).err(),
+        authorities.and_then(Result::err),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if faults.is_empty() {
+        read(tls).err().into_iter().collect()
+    } else {
+        faults
+    }
 }

@@ -12,13 +12,11 @@ use super::fatal::{Broken, Fatal};
 use super::queue::{Job, Quarantined, Reply};
 use super::reader::{self, Range};
 use super::shared::Shared;
-use super::{AppendError, open, record_codec, runs};
+use super::{AppendError, open, runs};
 use crate::publish::Backlog;
 use crate::publish::backlog::{BacklogError, Lineage};
 use crate::record::{Placed, Position, QuarantineFacts};
 
-/// The reason under which a record that Kafka refused for its size lies in the quarantine.
-const TOO_LARGE: &str = "too_large";
 /// How often a mark that found no room on the disk is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -118,7 +116,8 @@ impl Backlog for PublisherBacklog {
     }
 
     fn mark_published(&mut self, position: Position, offset_hint: Option<i64>) {
-        // A failure to look up two numbers for the metrics shows again, as an error, at the next read.
+        // Without its byte count the mark stays where it is, which costs no more than retention and metrics that lag; what
+        // failed shows again, as an error, at the next read.
         let end_bytes = self
             .with(|connection| reader::end_bytes_at(connection, position))
             .ok()
@@ -157,19 +156,14 @@ impl Backlog for PublisherBacklog {
         let mut record = placed.record.clone();
         let size = record.content.len() as u64;
         record.quarantine.get_or_insert_with(|| QuarantineFacts {
-            reason: TOO_LARGE.into(),
+            reason: QuarantineFacts::TOO_LARGE.into(),
             detail: "Kafka refuses a record of this size".into(),
             size,
         });
-        let payload = record_codec::encode(&record);
+        let body = Quarantined::new(&record, QuarantineFacts::TOO_LARGE);
         self.command(|reply| Job::KeepOversized {
             position: placed.position,
-            body: Quarantined {
-                id: record.id.clone(),
-                reason: TOO_LARGE.into(),
-                received_ms: record.received_at.as_millisecond(),
-                payload: payload.clone(),
-            },
+            body: body.clone(),
             reply,
         })
     }
@@ -199,7 +193,8 @@ fn backlog_error(broken: Broken, directory: &Path) -> BacklogError {
         Fatal::Damaged(damage) => BacklogError::Damaged {
             position: damage.position.unwrap_or_default(),
             what: format!(
-                "{} (in {}; see what is left with `concur-bridge journal verify`)",
+                "{} (in {}). See what is left with `concur-bridge journal verify`, then restore a backup or run \
+                 `concur-bridge journal repair`",
                 damage.what,
                 damage.file.display()
             ),

@@ -3,8 +3,10 @@
 //! A job that is refused (a limit, an id that is taken) leaves nothing behind and does not touch its neighbours. A job that
 //! fails ends the journal, with all of its batch unanswered until then.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use rusqlite::{Connection, Statement, params};
+use rusqlite::{Connection, Statement};
 use uuid::Uuid;
 
 use super::answer::Answer;
@@ -12,8 +14,9 @@ use super::deliveries::{self, Verdict};
 use super::fatal::Broken;
 use super::limits::Room;
 use super::queue::{Encoded, Job, Quarantined, Reply};
-use super::schema::{Epoch, Meta, signed};
-use super::{AppendError, Appended, Claim, FullCause, quarantine, record_codec};
+use super::schema::{Epoch, Meta};
+use super::stored::Stored;
+use super::{AppendError, Appended, Claim, FullCause, quarantine};
 use crate::record::Position;
 
 /// The newest record.
@@ -56,13 +59,6 @@ pub(super) struct Batch<'a, 'c> {
     pub(super) published: Position,
     pub(super) now_ms: i64,
     pub(super) changes: Changes,
-}
-
-/// Prepares the one statement that runs for every record.
-pub(super) fn prepare_insert(connection: &Connection) -> Result<Statement<'_>, Broken> {
-    Ok(connection.prepare(
-        "INSERT INTO records (position, end_bytes, crc, payload) VALUES (?1, ?2, ?3, ?4)",
-    )?)
 }
 
 impl Batch<'_, '_> {
@@ -160,9 +156,7 @@ impl Batch<'_, '_> {
     fn insert(&mut self, record: &Encoded) -> Result<Position, Broken> {
         let position = Position(self.tail.position.0 + 1);
         let end_bytes = self.tail.end_bytes + record.payload.len() as u64;
-        let crc = record_codec::crc_in_place(record.crc, position, end_bytes);
-        self.insert
-            .execute(params![position, signed(end_bytes), crc, record.payload])?;
+        Stored::new(position, end_bytes, &record.payload, record.crc).insert(self.insert)?;
         if let Some(body) = &record.quarantined {
             self.keep(position, body)?;
         }
@@ -249,7 +243,7 @@ impl Batch<'_, '_> {
     }
 
     fn make_room_for(&mut self, body: &Quarantined) -> Result<bool, Broken> {
-        let (freed, enough) = quarantine::make_room(
+        let made = quarantine::make_room(
             self.connection,
             &body.reason,
             self.published,
@@ -257,9 +251,9 @@ impl Batch<'_, '_> {
             quarantine::counted_bytes(body.payload.len()),
             self.rules.quarantine_max_bytes,
         )?;
-        self.meta.quarantine_bytes = self.meta.quarantine_bytes.saturating_sub(freed);
-        self.changes.wrote |= freed > 0;
-        Ok(enough)
+        self.meta.quarantine_freed(made.freed_bytes);
+        self.changes.wrote |= made.freed_bytes > 0;
+        Ok(made.enough)
     }
 
     fn keep(&mut self, position: Position, body: &Quarantined) -> Result<(), Broken> {
@@ -272,7 +266,7 @@ impl Batch<'_, '_> {
 
     fn drop_body(&mut self, position: Position) -> Result<bool, Broken> {
         let freed = quarantine::drop_body(self.connection, position)?;
-        self.meta.quarantine_bytes -= freed.unwrap_or(0).min(self.meta.quarantine_bytes);
+        self.meta.quarantine_freed(freed.unwrap_or(0));
         self.changes.wrote |= freed.is_some();
         Ok(freed.is_some())
     }
@@ -281,4 +275,9 @@ impl Batch<'_, '_> {
 /// The wall clock in milliseconds.
 pub(super) fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
+}
+
+/// A duration in whole milliseconds; one that is longer than they can say is for ever.
+pub(super) fn whole_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

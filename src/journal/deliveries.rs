@@ -63,19 +63,13 @@ pub(super) fn record(
     accepted_ms: i64,
     event_id: &str,
 ) -> Result<(), Broken> {
-    let sender = sender_key(claim);
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO deliveries (sender, sha256, accepted_ms, event_id, crc) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![
-            &sender[..],
-            &claim.sha256[..],
-            accepted_ms,
-            event_id,
-            crc(&sender, &claim.sha256, accepted_ms, event_id),
-        ])?;
-    Ok(())
+    write(
+        connection,
+        &sender_key(claim),
+        &claim.sha256,
+        accepted_ms,
+        event_id,
+    )
 }
 
 /// When the oldest remembered delivery was accepted.
@@ -164,16 +158,32 @@ pub(super) fn whole_rows(connection: &Connection) -> Vec<WholeRow> {
 
 /// Inserts a row of another journal.
 pub(super) fn insert(connection: &Connection, row: &WholeRow) -> Result<(), Broken> {
+    let WholeRow {
+        sender,
+        sha256,
+        accepted_ms,
+        event_id,
+    } = row;
+    write(connection, sender, sha256, *accepted_ms, event_id)
+}
+
+fn write(
+    connection: &Connection,
+    sender: &[u8],
+    sha256: &[u8],
+    accepted_ms: i64,
+    event_id: &str,
+) -> Result<(), Broken> {
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO deliveries (sender, sha256, accepted_ms, event_id, crc) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![
-            row.sender,
-            row.sha256,
-            row.accepted_ms,
-            row.event_id,
-            crc(&row.sender, &row.sha256, row.accepted_ms, &row.event_id),
+            sender,
+            sha256,
+            accepted_ms,
+            event_id,
+            crc(sender, sha256, accepted_ms, event_id),
         ])?;
     Ok(())
 }

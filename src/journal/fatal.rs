@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::exit::Exit;
 use crate::record::Position;
 
 /// Damage to what was acknowledged, in words for the operator.
@@ -18,6 +19,17 @@ pub struct Damage {
     pub position: Option<Position>,
     /// What is wrong.
     pub what: String,
+}
+
+impl Damage {
+    /// Damage to `file` that is not in one of its records.
+    pub(super) fn of_file(file: PathBuf, what: impl Into<String>) -> Self {
+        Self {
+            file,
+            position: None,
+            what: what.into(),
+        }
+    }
 }
 
 impl std::fmt::Display for Damage {
@@ -47,11 +59,11 @@ pub enum Fatal {
 }
 
 impl Fatal {
-    /// The exit code of the process.
-    pub fn exit_code(&self) -> u8 {
+    /// How the process ends.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Damaged(_) => 3,
-            Self::Failed(_) => 4,
+            Self::Damaged(_) => Exit::JournalDamaged,
+            Self::Failed(_) => Exit::JournalFailed,
         }
     }
 }
@@ -87,6 +99,15 @@ impl Broken {
         }
     }
 
+    /// Whether what was written is not there any more, in contrast to a failure to read it.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Sqlite(error) => says_corrupt(error),
+            Self::File { .. } => false,
+        }
+    }
+
     /// The decision, for the database in `dir`.
     pub(super) fn into_fatal(self, dir: &Path) -> Fatal {
         let file = dir.join(super::open::DATABASE);
@@ -96,11 +117,9 @@ impl Broken {
                 position,
                 what,
             }),
-            Self::Sqlite(error) if says_corrupt(&error) => Fatal::Damaged(Damage {
-                file,
-                position: None,
-                what: error.to_string(),
-            }),
+            Self::Sqlite(error) if says_corrupt(&error) => {
+                Fatal::Damaged(Damage::of_file(file, error.to_string()))
+            }
             Self::Sqlite(error) => {
                 let code = match &error {
                     rusqlite::Error::SqliteFailure(cause, _) => cause.extended_code,

@@ -1,16 +1,16 @@
 //! The writer's housekeeping: retention, ages, and the marks of `meta`.
 //!
 //! What must be exact with the records (the oldest position, the quarantine's bytes) is saved in the transaction that
-//! changes it. The published mark is a convenience, Kafka's own record being the truth: it is saved every [`TICK`] and when
-//! published records are deleted.
+//! changes it. The published mark is a convenience, Kafka's own record being the truth: it is saved with
+//! every commit that wrote something, when published records are deleted, and otherwise every [`TICK`].
 
 use std::time::{Duration, Instant};
 
-use super::batch::Changes;
+use super::batch::{self, Changes};
 use super::fatal::Broken;
 use super::limits::Room;
 use super::retention::{self, Bounds};
-use super::writer::{TICK, Writer};
+use super::writer::{COMMIT_LOG_BYTES, TICK, Writer};
 use super::{deliveries, quarantine};
 use crate::failpoint;
 
@@ -28,9 +28,9 @@ impl Writer<'_> {
         let ages_due = self
             .ages_checked
             .is_none_or(|checked| checked.elapsed() >= AGE_CHECK);
-        let retention_due = self.retention.is_due(self.connection, &bounds)?;
+        let retention_due = self.kept.retention.is_due(self.connection, &bounds)?;
         self.note_published();
-        if !ages_due && !retention_due && self.meta == self.saved {
+        if !ages_due && !retention_due && self.kept.meta == self.kept.saved {
             self.checkpoint_when_due()?;
             return Ok(false);
         }
@@ -43,19 +43,19 @@ impl Writer<'_> {
         self.save_meta(false)?;
         self.end()?;
         self.publish_progress(&Changes::default())?;
-        self.log_bytes += deleted * 64 + 16_384;
+        self.log_bytes += deleted * 64 + COMMIT_LOG_BYTES;
         self.checkpoint_when_due()?;
         self.shared.limits.measure(self.connection)?;
         Ok(more_ages || deleted == retention::STEP)
     }
 
     pub(super) fn delete_published(&mut self, bounds: &Bounds, limit: u64) -> Result<u64, Broken> {
-        if !self.retention.is_due(self.connection, bounds)? {
+        if !self.kept.retention.is_due(self.connection, bounds)? {
             return Ok(0);
         }
         failpoint!("journal.retention.before_delete");
-        let deleted = self.retention.delete(self.connection, bounds, limit)?;
-        self.meta.first_position = self.retention.first();
+        let deleted = self.kept.retention.delete(self.connection, bounds, limit)?;
+        self.kept.meta.first_position = self.kept.retention.first();
         // What is deleted as published must be known as published: both in one transaction.
         self.note_published();
         self.save_meta(true)?;
@@ -64,27 +64,27 @@ impl Writer<'_> {
 
     /// Forgets old deliveries and quarantined bodies, a step of each. True when there are more.
     fn check_ages(&mut self, bounds: &Bounds) -> Result<bool, Broken> {
-        let expired = bounds.now_ms.saturating_sub(self.rules.dedup_for_ms);
+        let expired = bounds.now_ms.saturating_sub(self.kept.rules.dedup_for_ms);
         let forgotten = match deliveries::oldest_ms(self.connection)? {
             Some(oldest) if oldest < expired => deliveries::forget(self.connection, expired)?,
             _ => 0,
         };
-        let kept_for = i64::try_from(quarantine::KEPT_FOR.as_millis()).unwrap_or(i64::MAX);
+        let kept_for = batch::whole_ms(quarantine::KEPT_FOR);
         let freed = quarantine::expire(
             self.connection,
             bounds.published,
-            self.retention.first(),
+            self.kept.retention.first(),
             bounds.now_ms.saturating_sub(kept_for),
         )?;
-        self.meta.quarantine_bytes = self.meta.quarantine_bytes.saturating_sub(freed);
+        self.kept.meta.quarantine_freed(freed);
         Ok(forgotten > 0 || freed > 0)
     }
 
     fn note_published(&mut self) {
         let progress = self.shared.progress.get();
-        self.meta.published = progress.published;
-        self.meta.published_end_bytes = progress.published_end_bytes;
-        self.meta.published_hint = progress.published_hint;
+        self.kept.meta.published = progress.published;
+        self.kept.meta.published_end_bytes = progress.published_end_bytes;
+        self.kept.meta.published_hint = progress.published_hint;
     }
 
     /// Saves what changed, within the open transaction. The published mark alone waits for its [`TICK`] unless `now`.
@@ -92,9 +92,9 @@ impl Writer<'_> {
         if now || self.meta_saved.elapsed() >= TICK {
             self.note_published();
         }
-        if self.meta != self.saved {
-            self.meta.save(self.connection)?;
-            self.saved = self.meta.clone();
+        if self.kept.meta != self.kept.saved {
+            self.kept.meta.save(self.connection)?;
+            self.kept.saved = self.kept.meta.clone();
             self.meta_saved = Instant::now();
         }
         Ok(())
@@ -103,7 +103,7 @@ impl Writer<'_> {
     pub(super) fn save_last(&mut self) -> Result<(), Broken> {
         self.shared.limits.measure_disk()?;
         self.note_published();
-        if self.meta != self.saved && self.shared.limits.room(0) != Room::None {
+        if self.kept.meta != self.kept.saved && self.shared.limits.room(0) != Room::None {
             self.begin()?;
             self.save_meta(true)?;
             self.end()?;

@@ -1,7 +1,8 @@
 //! Looking into a journal without opening it: for the command line and the admin port, whether a process serves or not.
 //!
 //! Takes no lock and writes nothing. Every call is one short read transaction, so a serving process is never held up for
-//! longer than one batch; between two calls its retention may delete what was next, which is not damage.
+//! longer than one batch; between two calls its retention may delete what was next, which is not damage. Only
+//! [`Inspector::check_start`] looks as a start does, at a journal that no process holds.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +10,12 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::fatal::{Broken, Damage, Fatal};
+use super::fatal::{Broken, Fatal};
 use super::mark::{self, Found};
 use super::open::{self, OpenError};
 use super::reader::{self, Range, ReadTransaction};
-use super::recovery::{self, Format};
-use super::schema::{Epoch, Meta};
+use super::recovery::{self, Format, Look};
+use super::schema::{Epoch, LARGEST, Meta};
 use super::verify::{self, Verified};
 use super::{QuarantineEntry, limits, quarantine};
 use crate::record::{Placed, Position};
@@ -73,12 +74,7 @@ impl Inspector {
         match bytes {
             Ok(0) => return Err(empty(database)),
             Ok(_) => {}
-            Err(cause) => {
-                return Err(OpenError::Directory {
-                    directory: directory.to_owned(),
-                    cause,
-                });
-            }
+            Err(cause) => return Err(OpenError::directory(directory, cause)),
         }
         let connection = open::reader_connection(directory)
             .map_err(|broken| OpenError::of(broken, directory))?;
@@ -89,6 +85,24 @@ impl Inspector {
                 directory: directory.to_owned(),
             }),
         }
+    }
+
+    /// Whether a start would find everything that was acknowledged. Ends a look: it opens and closes the files, which no
+    /// connection of this process may have open meanwhile. Not for a journal that a process holds. What it could not tell is
+    /// returned, for the operator.
+    ///
+    /// # Errors
+    /// What the start would end with.
+    pub fn check_start(self) -> Result<Option<String>, OpenError> {
+        let Self {
+            connection,
+            directory,
+        } = self;
+        drop(connection);
+        Ok(match recovery::look(&directory)? {
+            Look::Nothing => None,
+            Look::Journal(recovered) => recovered.doubt,
+        })
     }
 
     /// What the journal says about itself.
@@ -139,9 +153,13 @@ impl Inspector {
         self.within(|connection| {
             let first = Meta::load(connection)?.first_position;
             let epochs = Epoch::load_all(connection)?;
+            let until = recovery::last_position(connection)?;
+            if after >= until {
+                return Ok(Vec::new());
+            }
             let range = Range {
                 after: after.max(Position(first.0.saturating_sub(1))),
-                until: recovery::last_position(connection)?,
+                until,
                 max_records,
                 max_bytes,
             };
@@ -154,6 +172,7 @@ impl Inspector {
     /// # Errors
     /// One is damaged, or reading failed.
     pub fn quarantine(&self, after: Position, limit: usize) -> Result<Vec<QuarantineEntry>, Fatal> {
+        let after = after.min(LARGEST);
         self.within(|connection| quarantine::list(connection, after, limit))
     }
 
@@ -192,9 +211,5 @@ impl Inspector {
 }
 
 fn empty(file: PathBuf) -> OpenError {
-    OpenError::Damaged(Damage {
-        file,
-        position: None,
-        what: "the database is empty".into(),
-    })
+    OpenError::damaged(file, "the database is empty")
 }

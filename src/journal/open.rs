@@ -1,9 +1,9 @@
 //! Opening: the directory, its lock, the files and the connections.
 //!
-//! Order: directory (0700) → lock → [`recovery`](super::recovery) looks without writing → checkpoint → identity and
-//! generation → writer thread. Until the look is done nothing in the directory is changed but `journal.lock`.
+//! Order: directory (0700) → may this user write its files → lock → [`recovery`](super::recovery) looks without writing →
+//! checkpoint → identity and generation → writer thread. Until the look is done nothing in the directory is changed but `journal.lock`.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -15,13 +15,16 @@ use rusqlite::{Connection, OpenFlags};
 use super::checkpoint;
 use super::fatal::{Broken, Damage, Fatal, FatalHook};
 use crate::config;
+use crate::exit::Exit;
 
 /// The database.
-pub(super) const DATABASE: &str = "journal.db";
+pub(crate) const DATABASE: &str = "journal.db";
 /// SQLite's rollback journal, which only the making of a journal has.
 pub(super) const UNDO: &str = "journal.db-journal";
 /// SQLite's write-ahead log.
 pub(super) const LOG: &str = "journal.db-wal";
+/// SQLite's index of the log, in shared memory; rebuilt from it at any time.
+pub(super) const LOG_INDEX: &str = "journal.db-shm";
 /// The last acknowledged position.
 pub(super) const MARK: &str = "journal.mark";
 /// Locked by the one process that may write.
@@ -48,7 +51,7 @@ pub struct Options {
     pub fatal: FatalHook,
 }
 
-/// Why a journal cannot be opened. Each variant is an exit code.
+/// Why a journal cannot be opened. Each variant is a decision how the process ends.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Exit 2: the directory cannot be made, read or written.
@@ -56,6 +59,14 @@ pub enum OpenError {
     Directory {
         /// The directory.
         directory: PathBuf,
+        /// The cause.
+        cause: io::Error,
+    },
+    /// Exit 2: a file of the journal cannot be read or written.
+    #[error("{file}: {cause}{advice}", file = file.display(), advice = advice(cause))]
+    File {
+        /// The file.
+        file: PathBuf,
         /// The cause.
         cause: io::Error,
     },
@@ -72,9 +83,6 @@ pub enum OpenError {
         /// The directory.
         directory: PathBuf,
     },
-    /// Exit 3: what was acknowledged is damaged.
-    #[error("{0}")]
-    Damaged(Damage),
     /// Exit 3: written by another version of the format.
     #[error("{file} has journal format {found}, this version reads format {known}; run the version that wrote it", file = file.display())]
     Version {
@@ -93,27 +101,49 @@ pub enum OpenError {
         /// Who holds it, as far as it is known.
         holder: String,
     },
-    /// Exit 4: reading or writing failed.
-    #[error("{0}")]
-    Failed(Fatal),
+    /// Exit 3 or 4: what was acknowledged is damaged, or reading or writing failed.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+}
+
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the user that runs the bridge has to own journal.dir and every file in it"
+        }
+        _ => "",
+    }
 }
 
 impl OpenError {
-    /// The exit code of the process.
-    pub fn exit_code(&self) -> u8 {
+    /// How the process ends.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Directory { .. } | Self::Identity { .. } => 2,
-            Self::Damaged(_) | Self::Version { .. } => 3,
-            Self::Failed(_) => 4,
-            Self::Locked { .. } => 5,
+            Self::Directory { .. } | Self::File { .. } | Self::Identity { .. } => Exit::Usage,
+            Self::Version { .. } => Exit::JournalDamaged,
+            Self::Locked { .. } => Exit::Taken,
+            Self::Fatal(fatal) => fatal.exit(),
         }
     }
 
-    pub(super) fn of(broken: Broken, directory: &Path) -> Self {
-        match broken.into_fatal(directory) {
-            Fatal::Damaged(damage) => Self::Damaged(damage),
-            failed @ Fatal::Failed(_) => Self::Failed(failed),
+    pub(super) fn directory(directory: &Path, cause: io::Error) -> Self {
+        Self::Directory {
+            directory: directory.to_owned(),
+            cause,
         }
+    }
+
+    pub(super) fn file(file: PathBuf, cause: io::Error) -> Self {
+        Self::File { file, cause }
+    }
+
+    /// A file of the journal is not what it was, in another way than one of its records.
+    pub(super) fn damaged(file: PathBuf, what: impl Into<String>) -> Self {
+        Fatal::Damaged(Damage::of_file(file, what)).into()
+    }
+
+    pub(super) fn of(broken: Broken, directory: &Path) -> Self {
+        broken.into_fatal(directory).into()
     }
 }
 
@@ -165,17 +195,15 @@ pub(super) fn is_held(directory: &Path) -> bool {
 
 /// Takes the lock, for as long as the returned file lives.
 pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
-    let unusable = |cause| OpenError::Directory {
-        directory: directory.to_owned(),
-        cause,
-    };
+    let path = directory.join(LOCK);
+    let unusable = |cause| OpenError::file(path.clone(), cause);
     let mut file = OpenOptions::new()
         .create(true)
         .read(true)
         .write(true)
         .truncate(false)
         .mode(0o600)
-        .open(directory.join(LOCK))
+        .open(&path)
         .map_err(unusable)?;
     match try_lock_patiently(&file) {
         Ok(()) => {}
@@ -229,17 +257,44 @@ pub(super) fn create_database(directory: &Path) -> io::Result<()> {
     sync_directory(directory)
 }
 
-/// Closes the journal's files to others, in case they came from a backup.
-pub(super) fn tighten_files(directory: &Path) -> io::Result<()> {
-    for name in [DATABASE, LOG, "journal.db-shm", MARK, LOCK, RUNS] {
+/// The files that are there, of all that a journal may have.
+fn files(directory: &Path) -> Result<Vec<(PathBuf, Metadata)>, OpenError> {
+    let mut found = Vec::new();
+    for name in [DATABASE, LOG, LOG_INDEX, MARK, LOCK, RUNS] {
         let path = directory.join(name);
         match std::fs::metadata(&path) {
-            Ok(data) if data.permissions().mode() & 0o077 != 0 => {
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-            }
-            Ok(_) => {}
+            Ok(data) => found.push((path, data)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(cause) => return Err(OpenError::file(path, cause)),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether this user may write the journal's directory and files: a backup may have come back with another owner. Opens
+/// none: closing one again would drop the locks that a process has on it.
+pub(crate) fn check_access(directory: &Path) -> Result<(), OpenError> {
+    use rustix::fs::{Access, access};
+    access(
+        directory,
+        Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
+    )
+    .map_err(|cause| OpenError::file(directory.to_owned(), cause.into()))?;
+    for (path, _) in files(directory)? {
+        access(&path, Access::READ_OK | Access::WRITE_OK)
+            .map_err(|cause| OpenError::file(path, cause.into()))?;
+    }
+    Ok(())
+}
+
+/// Closes the journal's files to others, in case they came from a backup, if it may.
+pub(super) fn tighten_files(directory: &Path) -> Result<(), OpenError> {
+    for (path, data) in files(directory)? {
+        if data.permissions().mode() & 0o077 != 0
+            && let Err(error) =
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+        {
+            tracing::warn!(file = %path.display(), %error, "others may look into this file of the journal");
         }
     }
     Ok(())

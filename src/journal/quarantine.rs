@@ -16,6 +16,9 @@ use super::record_codec;
 use super::schema::{Checksum, signed, unsigned};
 use crate::record::{Position, Record};
 
+/// What [`Stored::of`] reads and rows are written with, in its order.
+const COLUMNS: &str = "position, id, reason, received_ms, crc, payload";
+
 /// How long a published body is kept when nobody deals with it: a month with its weekends and holidays.
 pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -39,8 +42,15 @@ pub struct Entry {
     pub record: Record,
 }
 
-/// Makes room for `bytes` within `max_bytes` by evicting the oldest bodies of `reason` up to `published`. Returns the
-/// bytes freed, or `None` when that is not enough; what was freed until then stays freed.
+/// What [`make_room`] came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MadeRoom {
+    /// Stays freed, whether it was enough or not.
+    pub(super) freed_bytes: u64,
+    pub(super) enough: bool,
+}
+
+/// Makes room for `bytes` within `max_bytes` by evicting the oldest bodies of `reason` up to `published`.
 pub(super) fn make_room(
     connection: &Connection,
     reason: &str,
@@ -48,9 +58,9 @@ pub(super) fn make_room(
     used_bytes: u64,
     bytes: u64,
     max_bytes: u64,
-) -> Result<(u64, bool), Broken> {
-    let mut freed = 0;
-    while used_bytes - freed + bytes > max_bytes {
+) -> Result<MadeRoom, Broken> {
+    let mut freed_bytes = 0;
+    while used_bytes.saturating_sub(freed_bytes) + bytes > max_bytes {
         let oldest: Option<Position> = connection
             .prepare_cached(
                 "SELECT position FROM quarantine WHERE payload IS NOT NULL AND reason = ?1 AND position <= ?2 \
@@ -59,11 +69,17 @@ pub(super) fn make_room(
             .query_row(params![reason, published], |row| row.get(0))
             .optional()?;
         let Some(position) = oldest else {
-            return Ok((freed, false));
+            return Ok(MadeRoom {
+                freed_bytes,
+                enough: false,
+            });
         };
-        freed += drop_body(connection, position)?.unwrap_or(0);
+        freed_bytes += drop_body(connection, position)?.unwrap_or(0);
     }
-    Ok((freed, true))
+    Ok(MadeRoom {
+        freed_bytes,
+        enough: true,
+    })
 }
 
 /// Keeps a body under `position`. False when one is there already.
@@ -73,10 +89,9 @@ pub(super) fn keep(
     body: &Quarantined,
 ) -> Result<bool, Broken> {
     let inserted = connection
-        .prepare_cached(
-            "INSERT OR IGNORE INTO quarantine (position, id, reason, received_ms, crc, payload) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
+        .prepare_cached(&format!(
+            "INSERT OR IGNORE INTO quarantine ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+        ))?
         .execute(params![
             position,
             body.id,
@@ -154,10 +169,9 @@ pub(super) fn list(
     after: Position,
     limit: usize,
 ) -> Result<Vec<Entry>, Broken> {
-    let mut statement = connection.prepare_cached(
-        "SELECT position, id, reason, received_ms, crc, payload FROM quarantine \
-         WHERE position > ?1 AND payload IS NOT NULL ORDER BY position LIMIT ?2",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM quarantine WHERE position > ?1 AND payload IS NOT NULL ORDER BY position LIMIT ?2"
+    ))?;
     let mut rows = statement.query(params![after, signed(limit as u64)])?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
@@ -168,9 +182,9 @@ pub(super) fn list(
 
 /// The quarantined request with this id.
 pub(super) fn find(connection: &Connection, id: &str) -> Result<Option<Entry>, Broken> {
-    let mut statement = connection.prepare_cached(
-        "SELECT position, id, reason, received_ms, crc, payload FROM quarantine WHERE id = ?1 AND payload IS NOT NULL",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM quarantine WHERE id = ?1 AND payload IS NOT NULL"
+    ))?;
     let mut rows = statement.query(params![id])?;
     match rows.next()? {
         Some(row) => Stored::of(row)?.entry(),
@@ -184,10 +198,9 @@ pub(super) fn check(
     after: Position,
     limit: usize,
 ) -> Result<Option<(Position, u64)>, Broken> {
-    let mut statement = connection.prepare_cached(
-        "SELECT position, id, reason, received_ms, crc, payload FROM quarantine \
-         WHERE position > ?1 ORDER BY position LIMIT ?2",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM quarantine WHERE position > ?1 ORDER BY position LIMIT ?2"
+    ))?;
     let mut rows = statement.query(params![after, signed(limit as u64)])?;
     let mut last = None;
     let mut bytes = 0;
@@ -244,9 +257,9 @@ pub(super) fn copy(
             payload: None,
         },
     };
-    new.prepare_cached(
-        "INSERT INTO quarantine (position, id, reason, received_ms, crc, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
+    new.prepare_cached(&format!(
+        "INSERT INTO quarantine ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+    ))?
     .execute(params![
         row.position,
         row.id,
@@ -317,9 +330,9 @@ impl Stored {
 }
 
 fn stored(connection: &Connection, position: Position) -> Result<Option<Stored>, Broken> {
-    let mut statement = connection.prepare_cached(
-        "SELECT position, id, reason, received_ms, crc, payload FROM quarantine WHERE position = ?1",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM quarantine WHERE position = ?1"
+    ))?;
     let mut rows = statement.query(params![position])?;
     rows.next()?.map(Stored::of).transpose()
 }

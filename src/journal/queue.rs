@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{AppendError, Appended, Claim};
-use crate::record::Position;
+use super::{AppendError, Appended, Claim, record_codec};
+use crate::record::{Position, Record};
 
 /// Twice the default of `ingress.max_in_flight`, so that this bound is met only when that one was raised.
 const MAX_JOBS: usize = 16_384;
@@ -32,13 +32,25 @@ pub(super) struct Encoded {
 }
 
 /// The part of a quarantined request that its own limit counts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Quarantined {
     pub(super) id: String,
     pub(super) reason: String,
     pub(super) received_ms: i64,
     /// The whole record, encoded.
     pub(super) payload: Vec<u8>,
+}
+
+impl Quarantined {
+    /// The whole of `record`, to lie in the quarantine under `reason`.
+    pub(super) fn new(record: &Record, reason: &str) -> Self {
+        Self {
+            id: record.id.clone(),
+            reason: reason.to_owned(),
+            received_ms: record.received_at.as_millisecond(),
+            payload: record_codec::encode(record),
+        }
+    }
 }
 
 impl Encoded {

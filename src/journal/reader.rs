@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 use uuid::Uuid;
 
 use super::fatal::Broken;
 use super::schema::{Epoch, signed, unsigned};
+use super::stored::{self, COLUMNS, Stored};
 use super::{quarantine, record_codec};
 use crate::event::EventType;
 use crate::record::{Placed, Position};
@@ -26,7 +27,8 @@ pub(super) struct Range {
     pub(super) max_bytes: usize,
 }
 
-/// Reads records in order and without a hole, in a transaction of its own.
+/// Reads records in order and without a hole, in a transaction of its own. Damage is an error of the read that begins
+/// with it: what lies before is whole.
 pub(super) fn read(
     connection: &Connection,
     epochs: &[Epoch],
@@ -45,11 +47,10 @@ pub(super) fn read_within(
     epochs: &[Epoch],
     range: Range,
 ) -> Result<Vec<Placed>, Broken> {
-    let mut placed = Vec::new();
-    let mut statement = connection.prepare_cached(
-        "SELECT position, end_bytes, crc, payload FROM records \
-         WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
-    )?;
+    let mut read = Vec::new();
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM records WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3"
+    ))?;
     let mut rows = statement.query(params![
         range.after,
         range.until,
@@ -57,45 +58,56 @@ pub(super) fn read_within(
     ])?;
     let mut expected = Position(range.after.0 + 1);
     let mut bytes = 0;
-    while let Some(row) = rows.next()? {
-        let stored = Stored {
-            position: row.get(0)?,
-            end_bytes: unsigned(row.get(1)?),
-            crc: row.get(2)?,
-            payload: row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?,
+    loop {
+        let room = if read.is_empty() {
+            usize::MAX
+        } else {
+            range.max_bytes.saturating_sub(bytes)
         };
-        if stored.position != expected {
-            return Err(Broken::damaged(expected, "this record is missing"));
+        match next_placed(&mut rows, expected, room, connection, epochs) {
+            Ok(Some((payload_bytes, placed))) => {
+                bytes += payload_bytes;
+                read.push(placed);
+                expected.0 += 1;
+            }
+            Ok(None) => break,
+            Err(broken) if broken.is_damage() && !read.is_empty() => break,
+            Err(broken) => return Err(broken),
         }
-        bytes += stored.payload.len();
-        if bytes > range.max_bytes && !placed.is_empty() {
-            break;
-        }
-        placed.push(stored.placed(connection, epochs)?);
-        expected.0 += 1;
     }
-    if placed.is_empty() && range.after < range.until && range.max_records > 0 {
+    if read.is_empty() && range.after < range.until && range.max_records > 0 {
         return Err(Broken::damaged(expected, "this record is missing"));
     }
-    Ok(placed)
+    Ok(read)
+}
+
+/// The next record, which has to be at `expected`, and the size of its payload; `None` where none is left that fits.
+fn next_placed(
+    rows: &mut Rows<'_>,
+    expected: Position,
+    room: usize,
+    connection: &Connection,
+    epochs: &[Epoch],
+) -> Result<Option<(usize, Placed)>, Broken> {
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let stored = Stored::of(row)?;
+    if stored.position != expected {
+        return Err(Broken::damaged(expected, "this record is missing"));
+    }
+    if stored.payload.len() > room {
+        return Ok(None);
+    }
+    Ok(Some((
+        stored.payload.len(),
+        placed(&stored, connection, epochs)?,
+    )))
 }
 
 /// The CRC kept with the record at `position`, which is checked; `None` when it is not kept any more.
 pub(super) fn crc_at(connection: &Connection, position: Position) -> Result<Option<u32>, Broken> {
-    let mut statement = connection.prepare_cached(
-        "SELECT position, end_bytes, crc, payload FROM records WHERE position = ?1",
-    )?;
-    let mut rows = statement.query(params![position])?;
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
-    let stored = Stored {
-        position: row.get(0)?,
-        end_bytes: unsigned(row.get(1)?),
-        crc: row.get(2)?,
-        payload: row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?,
-    };
-    stored.checked_crc().map(Some)
+    stored::at(connection, position, |stored| stored.checked_crc())
 }
 
 /// The running byte count after the record at `position`.
@@ -122,49 +134,26 @@ pub(super) fn received_ms_at(
     Ok(head.and_then(|head| record_codec::received_ms(&head)))
 }
 
-/// A row of `records`.
-pub(super) struct Stored<'a> {
-    pub(super) position: Position,
-    pub(super) end_bytes: u64,
-    pub(super) crc: i64,
-    pub(super) payload: &'a [u8],
-}
-
-impl Stored<'_> {
-    /// The CRC, once it fits.
-    pub(super) fn checked_crc(&self) -> Result<u32, Broken> {
-        let crc = record_codec::crc_in_place(
-            record_codec::crc_of_bytes(self.payload),
-            self.position,
-            self.end_bytes,
-        );
-        if self.crc == i64::from(crc) {
-            Ok(crc)
-        } else {
-            Err(Broken::damaged(
-                self.position,
-                "the checksum of this record is wrong",
-            ))
-        }
+/// The record of a row, with its body when it is a quarantined request whose body is still there.
+fn placed(
+    stored: &Stored<'_>,
+    connection: &Connection,
+    epochs: &[Epoch],
+) -> Result<Placed, Broken> {
+    let crc = stored.checked_crc()?;
+    let mut record = record_codec::decode(&Bytes::copy_from_slice(stored.payload))
+        .map_err(|error| Broken::damaged(stored.position, error.to_string()))?;
+    if record.kind == EventType::Quarantined
+        && let Some(whole) = quarantine::body(connection, stored.position)?
+    {
+        record.content = whole.content;
     }
-
-    /// The record, with its body when it is a quarantined request whose body is still there.
-    fn placed(&self, connection: &Connection, epochs: &[Epoch]) -> Result<Placed, Broken> {
-        let crc = self.checked_crc()?;
-        let mut record = record_codec::decode(&Bytes::copy_from_slice(self.payload))
-            .map_err(|error| Broken::damaged(self.position, error.to_string()))?;
-        if record.kind == EventType::Quarantined
-            && let Some(whole) = quarantine::body(connection, self.position)?
-        {
-            record.content = whole.content;
-        }
-        Ok(Placed {
-            journal: numbered_under(epochs, self.position),
-            position: self.position,
-            crc,
-            record,
-        })
-    }
+    Ok(Placed {
+        journal: numbered_under(epochs, stored.position),
+        position: stored.position,
+        crc,
+        record,
+    })
 }
 
 /// The UUID under which `position` was numbered.

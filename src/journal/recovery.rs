@@ -13,11 +13,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-use super::fatal::{Broken, Damage};
+use super::fatal::Broken;
 use super::mark::{self, Found};
 use super::open::{self, OpenError};
-use super::reader::{self, ReadTransaction, Stored};
+use super::reader::{self, ReadTransaction};
 use super::schema::{APPLICATION_ID, Epoch, Meta, SCHEMA_VERSION, unsigned};
+use super::stored::{COLUMNS, Stored};
 use super::{log_tail, verify};
 use crate::record::Position;
 
@@ -52,60 +53,59 @@ pub(super) struct Recovered {
     pub(super) oldest_unpublished_ms: Option<i64>,
     /// Whether every record was checked.
     pub(super) checked_whole: bool,
+    /// What could not be told, for the operator.
+    pub(super) doubt: Option<String>,
 }
 
 /// Looks at the journal in `directory`, changing nothing that was ever a journal.
 pub(super) fn look(directory: &Path) -> Result<Look, OpenError> {
-    let unusable = |cause: io::Error| OpenError::Directory {
-        directory: directory.to_owned(),
-        cause,
+    let of = |name| {
+        let file = directory.join(name);
+        move |cause: io::Error| OpenError::file(file, cause)
     };
-    let mark = mark::read(&directory.join(open::MARK)).map_err(unusable)?;
+    let mark = mark::read(&directory.join(open::MARK)).map_err(of(open::MARK))?;
     let log_bytes = super::limits::log_bytes(directory);
     let database = directory.join(open::DATABASE);
-    let tail = log_tail::look(&directory.join(open::LOG)).map_err(unusable)?;
+    let tail = log_tail::look(&directory.join(open::LOG)).map_err(of(open::LOG))?;
     let others = mark != Found::Missing || log_bytes > 0;
     match std::fs::metadata(&database) {
         // SQLite would delete the log of an empty database: it must not get to see one that ought not to be empty.
         Ok(data) if data.len() == 0 && others => {
-            return Err(OpenError::Damaged(Damage {
-                file: database,
-                position: None,
-                what: "the file is empty, but others of this journal are not".into(),
-            }));
+            return Err(OpenError::damaged(
+                database,
+                "the file is empty, but others of this journal are not",
+            ));
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound && others => {
-            return Err(OpenError::Damaged(Damage {
-                file: database,
-                position: None,
-                what: "the file is missing, but others of this journal are there".into(),
-            }));
+            return Err(OpenError::damaged(
+                database,
+                "the file is missing, but others of this journal are there",
+            ));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Nothing),
-        Err(error) => return Err(unusable(error)),
+        Err(error) => return Err(OpenError::file(database, error)),
     }
-    // A database that this user may not read or write is a matter of the directory, not of SQLite.
+    // A database that this user may not read or write is a matter of the file, not of SQLite.
     std::fs::OpenOptions::new()
         .read(true)
         .write(true)
         .open(&database)
-        .map_err(unusable)?;
-    if others {
-        check_header(directory).map_err(|broken| OpenError::of(broken, directory))?;
-    }
-    if !others {
-        open::undo_cut_making(directory).map_err(|broken| OpenError::of(broken, directory))?;
-    }
+        .map_err(of(open::DATABASE))?;
+    let prepared = if others {
+        check_header(directory)
+    } else {
+        open::undo_cut_making(directory)
+    };
+    prepared.map_err(|broken| OpenError::of(broken, directory))?;
     let connection =
         open::reader_connection(directory).map_err(|broken| OpenError::of(broken, directory))?;
     match check_format(&connection, directory)? {
         Format::Empty if mark == Found::Missing => Ok(Look::Nothing),
-        Format::Empty => Err(OpenError::Damaged(Damage {
-            file: database,
-            position: None,
-            what: "the database is empty, but journal.mark says that there was a journal".into(),
-        })),
+        Format::Empty => Err(OpenError::damaged(
+            database,
+            "the database is empty, but journal.mark says that there was a journal",
+        )),
         Format::Known => {
             let recovered = recover(&connection, directory, mark, log_bytes)
                 .map_err(|broken| OpenError::of(broken, directory))?;
@@ -168,11 +168,10 @@ pub(super) fn check_format(connection: &Connection, directory: &Path) -> Result<
             found,
             known: SCHEMA_VERSION,
         }),
-        _ => Err(OpenError::Damaged(Damage {
+        _ => Err(OpenError::damaged(
             file,
-            position: None,
-            what: "this is an SQLite database, but not a journal".into(),
-        })),
+            "this is an SQLite database, but not a journal",
+        )),
     }
 }
 
@@ -186,7 +185,7 @@ fn recover(
     let meta = Meta::load(connection)?;
     let epochs = Epoch::load_all(connection)?;
     let (first, last) = ends(connection)?;
-    compare_with_mark(&epochs, last, mark, log_bytes)?;
+    let doubt = compare_with_mark(&epochs, last, mark, log_bytes)?;
     if first != meta.first_position {
         return Err(Broken::damaged(
             meta.first_position,
@@ -200,7 +199,7 @@ fn recover(
         ));
     }
     let start = Position(last.0.saturating_sub(NEWEST).max(first.0 - 1));
-    let last_end_bytes = check_records(connection, start, last, u64::MAX)?.end_bytes;
+    let last_end_bytes = check_records(connection, start, last)?;
     let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
     let small = pages <= SMALL_PAGES;
     if small {
@@ -217,6 +216,7 @@ fn recover(
         epochs,
         last,
         last_end_bytes,
+        doubt,
     })
 }
 
@@ -244,18 +244,15 @@ pub(super) fn compare_with_mark(
     last: Position,
     mark: Found,
     log_bytes: u64,
-) -> Result<(), Broken> {
+) -> Result<Option<String>, Broken> {
     let mark = match mark {
         Found::Mark(mark) => mark,
-        Found::Missing | Found::Unreadable => {
-            if last > Position(0) {
-                tracing::warn!(
-                    %last,
-                    "journal.mark is missing or unreadable: whether newer records were acknowledged cannot be told"
-                );
-            }
-            return Ok(());
+        Found::Missing | Found::Unreadable if last > Position(0) => {
+            return Ok(Some(format!(
+                "journal.mark is missing or unreadable: whether records beyond {last} were acknowledged cannot be told"
+            )));
         }
+        Found::Missing | Found::Unreadable => return Ok(None),
     };
     if !epochs.iter().any(|epoch| epoch.uuid == mark.journal) {
         return Err(Broken::damaged(
@@ -280,68 +277,47 @@ pub(super) fn compare_with_mark(
             ),
         ));
     }
-    Ok(())
+    Ok(None)
 }
 
-/// How far a check of records has come.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Checked {
-    /// The last record checked.
-    pub(super) position: Position,
-    /// Running byte count after it.
-    pub(super) end_bytes: u64,
-}
-
-/// Checks the records beyond `after` up to `last`, at most `limit`: no hole, right checksums, a byte count that adds up.
+/// Checks the records beyond `after` up to `last`: no hole, right checksums, a byte count that adds up. Returns the running
+/// byte count after the last; zero when there is none.
 pub(super) fn check_records(
     connection: &Connection,
     after: Position,
     last: Position,
-    limit: u64,
-) -> Result<Checked, Broken> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = connection.prepare_cached(
-        "SELECT position, end_bytes, crc, payload FROM records \
-         WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
-    )?;
-    let mut rows = statement.query(params![after, last, limit])?;
-    let mut checked = Checked {
-        position: after,
-        end_bytes: 0,
-    };
-    let mut counted = None;
+) -> Result<u64, Broken> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM records WHERE position > ?1 AND position <= ?2 ORDER BY position"
+    ))?;
+    let mut rows = statement.query(params![after, last])?;
+    let mut checked = after;
+    let mut end_bytes = None;
     while let Some(row) = rows.next()? {
-        let stored = Stored {
-            position: row.get(0)?,
-            end_bytes: unsigned(row.get(1)?),
-            crc: row.get(2)?,
-            payload: row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?,
-        };
-        let expected = Position(checked.position.0 + 1);
+        let stored = Stored::of(row)?;
+        let expected = Position(checked.0 + 1);
         if stored.position != expected {
             return Err(Broken::damaged(expected, "this record is missing"));
         }
         stored.checked_crc()?;
-        let end = stored.end_bytes;
-        if counted.is_some_and(|before: u64| before + stored.payload.len() as u64 != end) {
+        if end_bytes
+            .is_some_and(|before: u64| before + stored.payload.len() as u64 != stored.end_bytes)
+        {
             return Err(Broken::damaged(
                 expected,
                 "the byte count of this record does not follow from the one before",
             ));
         }
-        counted = Some(end);
-        checked = Checked {
-            position: expected,
-            end_bytes: end,
-        };
+        end_bytes = Some(stored.end_bytes);
+        checked = expected;
     }
-    if checked.position < last && limit == i64::MAX {
+    if checked < last {
         return Err(Broken::damaged(
-            Position(checked.position.0 + 1),
+            Position(checked.0 + 1),
             "this record is missing",
         ));
     }
-    Ok(checked)
+    Ok(end_bytes.unwrap_or(0))
 }
 
 /// The last position in `records`; zero when there is none.

@@ -26,6 +26,7 @@ use super::open::{self, OpenError};
 use super::schema::{Epoch, Meta};
 use super::verify::{self, Verified};
 use super::{limits, recovery};
+use crate::exit::Exit;
 use crate::record::Position;
 
 /// The reason of the stubs that stand for lost records.
@@ -87,13 +88,13 @@ pub enum RepairError {
 }
 
 impl RepairError {
-    /// The exit code of the process.
-    pub fn exit_code(&self) -> u8 {
+    /// How the process ends.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Open(error) => error.exit_code(),
-            Self::Room { .. } => 1,
-            Self::Hopeless(_) => 3,
-            Self::Failed(_) => 4,
+            Self::Open(error) => error.exit(),
+            Self::Room { .. } => Exit::Failure,
+            Self::Hopeless(_) => Exit::JournalDamaged,
+            Self::Failed(fatal) => fatal.exit(),
         }
     }
 
@@ -170,7 +171,7 @@ fn look(directory: &Path) -> Result<Remains, RepairError> {
     match recovery::check_format(&connection, directory) {
         Ok(recovery::Format::Known) => {}
         Ok(recovery::Format::Empty) => return Err(hopeless(database, "there is no journal in it")),
-        Err(OpenError::Damaged(damage)) => return Err(RepairError::Hopeless(damage)),
+        Err(OpenError::Fatal(Fatal::Damaged(damage))) => return Err(RepairError::Hopeless(damage)),
         Err(other) => return Err(RepairError::Open(other)),
     }
     let mark = mark::read(&directory.join(open::MARK)).unwrap_or(Found::Unreadable);
@@ -226,9 +227,9 @@ impl Wholes {
     fn find(&mut self, connection: &Connection, first: Position, last: Position) {
         let mut next = first;
         while next <= last {
-            let until = last.min(Position(next.0 + 999));
+            let until = last.min(Position(next.0 + verify::BITE - 1));
             let before = Position(next.0 - 1);
-            if recovery::check_records(connection, before, until, u64::MAX).is_ok() {
+            if recovery::check_records(connection, before, until).is_ok() {
                 self.last = Some(until);
             } else {
                 for position in (next.0..=until.0).map(Position) {
@@ -288,9 +289,5 @@ impl Wholes {
 }
 
 fn hopeless(file: PathBuf, what: &str) -> RepairError {
-    RepairError::Hopeless(Damage {
-        file,
-        position: None,
-        what: what.to_owned(),
-    })
+    RepairError::Hopeless(Damage::of_file(file, what))
 }

@@ -7,8 +7,8 @@
 use rusqlite::{Connection, params};
 
 use super::fatal::Broken;
-use super::record_codec;
 use super::schema::unsigned;
+use super::{batch, record_codec};
 use crate::config;
 use crate::record::Position;
 
@@ -46,7 +46,7 @@ pub(super) struct Retention {
 impl Retention {
     pub(super) fn new(config: &config::Journal, first: Position) -> Self {
         Self {
-            retain_for_ms: i64::try_from(config.retain_for.as_millis()).unwrap_or(i64::MAX),
+            retain_for_ms: batch::whole_ms(config.retain_for),
             retain_size_bytes: config.retain_size_bytes,
             first,
             oldest: None,
@@ -70,7 +70,7 @@ impl Retention {
         if self.oldest.is_none() {
             self.oldest = look(connection, self.first, 1)?
                 .first()
-                .map(|(_, oldest, _)| *oldest);
+                .map(|(_, oldest)| *oldest);
         }
         Ok(self
             .oldest
@@ -87,24 +87,21 @@ impl Retention {
         let last = bounds
             .published
             .min(Position(bounds.newest.0.saturating_sub(1)));
-        let mut until = None;
-        let mut next = None;
-        for (position, oldest, _) in look(connection, self.first, limit.min(STEP) + 1)? {
-            let within = until.map_or(0, |Position(until)| until + 1 - self.first.0) < limit;
-            if position > last || !within || !self.may_go(oldest, bounds) {
-                next = Some(oldest);
-                break;
-            }
-            until = Some(position);
-        }
-        let Some(until) = until else {
+        let limit = limit.min(STEP);
+        let seen = look(connection, self.first, limit + 1)?;
+        let going = seen
+            .iter()
+            .take(limit as usize)
+            .take_while(|(position, oldest)| *position <= last && self.may_go(*oldest, bounds))
+            .count();
+        let Some((until, _)) = seen[..going].last() else {
             return Ok(0);
         };
         let count = connection
             .prepare_cached("DELETE FROM records WHERE position <= ?1")?
             .execute(params![until])?;
         self.first = Position(until.0 + 1);
-        self.oldest = next;
+        self.oldest = seen.get(going).map(|(_, oldest)| *oldest);
         Ok(count as u64)
     }
 
@@ -118,12 +115,12 @@ impl Retention {
     }
 }
 
-/// Position, age, start and length of records from `first` on.
+/// Position, age and start of records from `first` on.
 fn look(
     connection: &Connection,
     first: Position,
     limit: u64,
-) -> Result<Vec<(Position, Oldest, u64)>, Broken> {
+) -> Result<Vec<(Position, Oldest)>, Broken> {
     let mut statement = connection.prepare_cached(
         "SELECT position, end_bytes, length(payload), substr(payload, 1, 10) FROM records \
          WHERE position >= ?1 ORDER BY position LIMIT ?2",
@@ -143,7 +140,6 @@ fn look(
                 received_ms,
                 start_bytes,
             },
-            length,
         ));
     }
     Ok(seen)

@@ -99,6 +99,21 @@ pub(super) fn create(connection: &Connection, meta: &Meta, epoch: Epoch) -> Resu
 }
 
 impl Meta {
+    /// Of a journal that was never opened and begins at `first`, of which Kafka has nothing.
+    pub(super) fn new(instance: String, transactional_prefix: String, first: Position) -> Self {
+        Self {
+            instance,
+            transactional_prefix,
+            cluster_id: None,
+            generation: 0,
+            published: Position(first.0 - 1),
+            published_end_bytes: 0,
+            published_hint: None,
+            first_position: first,
+            quarantine_bytes: 0,
+        }
+    }
+
     /// Reads and checks the row.
     pub(super) fn load(connection: &Connection) -> Result<Self, Broken> {
         let row = connection
@@ -152,6 +167,11 @@ impl Meta {
                 self.crc(),
             ])?;
         Ok(())
+    }
+
+    /// Counts what the quarantine holds no more.
+    pub(super) fn quarantine_freed(&mut self, bytes: u64) {
+        self.quarantine_bytes = self.quarantine_bytes.saturating_sub(bytes);
     }
 
     fn crc(&self) -> u32 {
@@ -243,6 +263,9 @@ impl Checksum {
         self.0 = crc32c::crc32c_append(self.0, &number.to_le_bytes());
     }
 }
+
+/// The largest position that SQLite's integers hold: no record is beyond it.
+pub(super) const LARGEST: Position = Position(i64::MAX.cast_unsigned());
 
 /// SQLite's integers are signed. The journal's counters stay far below 2^63; a damaged one wraps and fails its CRC.
 pub(super) fn signed(number: u64) -> i64 {

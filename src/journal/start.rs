@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::answer::Messenger;
-use super::batch::{Rules, Tail};
+use super::batch::{self, Rules, Tail};
 use super::checkpoint::{self, Depth, Reached};
 use super::fatal::{Broken, Poison};
 use super::limits::{self, Limits, Room};
@@ -23,19 +23,23 @@ use super::schema::{self, Epoch, Meta};
 use super::shared::Shared;
 use super::status::{Progress, ProgressCell};
 use super::verify;
-use super::writer::{self, Start};
+use super::writer::{self, Kept, Start};
 use crate::failpoint;
 use crate::record::Position;
 
 /// Opens or makes the journal and starts its writer.
 pub(super) fn start(options: Options) -> Result<(Arc<Shared>, watch::Receiver<bool>), OpenError> {
     let directory = options.config.dir.clone();
-    open::directory(&directory).map_err(|cause| unusable(&directory, cause))?;
+    open::directory(&directory).map_err(|cause| OpenError::directory(&directory, cause))?;
+    open::check_access(&directory)?;
     let lock = open::lock(&directory)?;
-    open::tighten_files(&directory).map_err(|cause| unusable(&directory, cause))?;
+    open::tighten_files(&directory)?;
     let (connection, recovered) = match recovery::look(&directory)? {
         Look::Nothing => make(&directory, &options)?,
         Look::Journal(recovered) => {
+            if let Some(doubt) = &recovered.doubt {
+                tracing::warn!("{doubt}");
+            }
             check_identity(&recovered.meta, &options)?;
             let connection = open::writer_connection(&directory)
                 .map_err(|broken| OpenError::of(broken, &directory))?;
@@ -47,21 +51,9 @@ pub(super) fn start(options: Options) -> Result<(Arc<Shared>, watch::Receiver<bo
 
 /// Makes a new journal, durable with its directory entry.
 fn make(directory: &Path, options: &Options) -> Result<(Connection, Recovered), OpenError> {
-    open::create_database(directory).map_err(|cause| unusable(directory, cause))?;
-    let meta = Meta {
-        instance: match &options.instance {
-            Some(instance) => instance.clone(),
-            None => host_name(),
-        },
-        transactional_prefix: options.transactional_prefix.clone(),
-        cluster_id: None,
-        generation: 0,
-        published: Position(0),
-        published_end_bytes: 0,
-        published_hint: None,
-        first_position: Position(1),
-        quarantine_bytes: 0,
-    };
+    open::create_database(directory).map_err(|cause| OpenError::directory(directory, cause))?;
+    let instance = options.instance.clone().unwrap_or_else(host_name);
+    let meta = Meta::new(instance, options.transactional_prefix.clone(), Position(1));
     let epoch = Epoch {
         first_position: Position(1),
         uuid: Uuid::now_v7(),
@@ -79,6 +71,7 @@ fn make(directory: &Path, options: &Options) -> Result<(Connection, Recovered), 
         last_end_bytes: 0,
         oldest_unpublished_ms: None,
         checked_whole: true,
+        doubt: None,
     };
     Ok((connection, recovered))
 }
@@ -149,17 +142,19 @@ fn run(
     let start = Start {
         connection,
         lock,
-        mark,
-        saved,
-        retention: Retention::new(config, meta.first_position),
-        meta,
-        tail,
-        rules: Rules {
-            quarantine_max_bytes: config.quarantine_max_size_bytes,
-            dedup_for_ms: i64::try_from(config.dedup_for.as_millis()).unwrap_or(i64::MAX),
+        kept: Kept {
+            mark,
+            saved,
+            retention: Retention::new(config, meta.first_position),
+            meta,
+            tail,
+            rules: Rules {
+                quarantine_max_bytes: config.quarantine_max_size_bytes,
+                dedup_for_ms: batch::whole_ms(config.dedup_for),
+            },
+            log_bytes_wanted: checkpoint::log_bytes_wanted(config.max_size_bytes),
+            messenger: Messenger::of_this_thread(),
         },
-        log_bytes_wanted: checkpoint::log_bytes_wanted(config.max_size_bytes),
-        messenger: Messenger::of_this_thread(),
     };
     let thread = |cause| Broken::File {
         what: "starting a thread for the journal",
@@ -218,13 +213,6 @@ fn check_identity(meta: &Meta, options: &Options) -> Result<(), OpenError> {
         ));
     }
     Ok(())
-}
-
-fn unusable(directory: &Path, cause: io::Error) -> OpenError {
-    OpenError::Directory {
-        directory: directory.to_owned(),
-        cause,
-    }
 }
 
 /// The name of this machine, as `uname -n` has it.

@@ -15,12 +15,12 @@ use super::mark::Found;
 use super::reader::ReadTransaction;
 use super::recovery::{self, check_records};
 use super::schema::{Epoch, Meta};
-use super::shared::Shared;
+use super::shared::{EndsLoudly, Shared};
 use super::{deliveries, limits, open, quarantine};
 use crate::record::Position;
 
 /// Records per read transaction: about 3 ms.
-const BITE: u64 = 1_000;
+pub(super) const BITE: u64 = 1_000;
 /// Rest after each bite.
 const REST: Duration = Duration::from_millis(40);
 
@@ -130,7 +130,7 @@ impl Verified {
             // A serving process may have deleted some meanwhile.
             let kept = Meta::load(connection).map_or(first, |meta| meta.first_position);
             let after = Position(first.max(kept).0 - 1);
-            check_records(connection, after, last.max(after), u64::MAX).map(|_| after)
+            check_records(connection, after, last.max(after)).map(|_| after)
         });
         if let Ok(after) = together {
             self.whole_records += last.0.saturating_sub(after.0);
@@ -138,7 +138,7 @@ impl Verified {
         }
         for position in (first.0..=last.0).map(Position) {
             let alone = within(connection, || {
-                check_records(connection, Position(position.0 - 1), position, u64::MAX)
+                check_records(connection, Position(position.0 - 1), position)
             });
             if self.note(directory, alone)?.is_some() {
                 self.whole_records += 1;
@@ -173,12 +173,7 @@ pub(super) fn structure(connection: &Connection) -> Result<(), Broken> {
 
 /// Checks the quarantine and the deliveries whole.
 pub(super) fn side_tables(connection: &Connection, meta: &Meta) -> Result<(), Broken> {
-    let mut after = Position(0);
-    let mut bytes = 0;
-    while let Some((position, counted)) = quarantine::check(connection, after, 100)? {
-        after = position;
-        bytes += counted;
-    }
+    let bytes = walk_side_tables(connection, || true)?;
     if bytes != meta.quarantine_bytes {
         return Err(Broken::damaged(
             None,
@@ -188,11 +183,29 @@ pub(super) fn side_tables(connection: &Connection, meta: &Meta) -> Result<(), Br
             ),
         ));
     }
+    Ok(())
+}
+
+/// Checks the rows of both in bites, as long as `goes_on` says so before each. Returns the bytes that the quarantine counts.
+fn walk_side_tables(
+    connection: &Connection,
+    mut goes_on: impl FnMut() -> bool,
+) -> Result<u64, Broken> {
+    let mut after = Position(0);
+    let mut bytes = 0;
+    while goes_on()
+        && let Some((position, counted)) = quarantine::check(connection, after, 100)?
+    {
+        after = position;
+        bytes += counted;
+    }
     let mut after = 0;
-    while let Some(number) = deliveries::check(connection, after, 1_000)? {
+    while goes_on()
+        && let Some(number) = deliveries::check(connection, after, 1_000)?
+    {
         after = number;
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// Starts the background verification of everything up to `last`. It ends by itself, or when the journal closes.
@@ -200,6 +213,7 @@ pub(super) fn spawn(shared: Arc<Shared>, last: Position) -> std::io::Result<()> 
     std::thread::Builder::new()
         .name("journal-verify".into())
         .spawn(move || {
+            let _loud = EndsLoudly(&shared);
             if let Err(broken) = background(&shared, last) {
                 shared.fail(broken);
             }
@@ -217,7 +231,7 @@ fn background(shared: &Shared, last: Position) -> Result<(), Broken> {
         after = after.max(Position(first.0.saturating_sub(1)));
         let until = last.min(Position(after.0 + BITE));
         if after < last {
-            check_records(&connection, after, until, u64::MAX)?;
+            check_records(&connection, after, until)?;
         }
         transaction.end()?;
         if after >= last {
@@ -225,19 +239,5 @@ fn background(shared: &Shared, last: Position) -> Result<(), Broken> {
         }
         after = until;
     }
-    let mut after = Position(0);
-    while shared.queue.stays_open(REST) {
-        match quarantine::check(&connection, after, 100)? {
-            Some((position, _)) => after = position,
-            None => break,
-        }
-    }
-    let mut after = 0;
-    while shared.queue.stays_open(REST) {
-        match deliveries::check(&connection, after, 1_000)? {
-            Some(number) => after = number,
-            None => break,
-        }
-    }
-    Ok(())
+    walk_side_tables(&connection, || shared.queue.stays_open(REST)).map(drop)
 }

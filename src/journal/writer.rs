@@ -14,7 +14,6 @@ use metrics::Histogram;
 use rusqlite::{Connection, Statement};
 use tokio::sync::watch;
 
-use super::AppendError;
 use super::answer::{Answer, Messenger};
 use super::batch::{self, Batch, Changes, Rules, Tail};
 use super::checkpoint::{self, Copier, Depth, Reached};
@@ -25,15 +24,28 @@ use super::queue::{Job, Taken};
 use super::retention::{self, Bounds, Retention};
 use super::schema::Meta;
 use super::shared::{EndsLoudly, Shared};
+use super::{AppendError, stored};
 use crate::failpoint;
 
 /// How often the writer looks around when nothing arrives, and how old a published mark on disk may be.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
+/// What a commit adds to the log beside its records, about: the last page of records again, the one of `meta`, and room for
+/// an inner page or two. Only decides when to checkpoint, so it need not be exact.
+pub(super) const COMMIT_LOG_BYTES: u64 = 16_384;
+
+/// Published records that a commit may delete however few came with it, so that deleting keeps up when batches are small.
+const LEAST_DELETED: u64 = 64;
+
 /// What the thread begins with.
 pub(super) struct Start {
     pub(super) connection: Connection,
     pub(super) lock: File,
+    pub(super) kept: Kept,
+}
+
+/// What the writer keeps from one batch to the next.
+pub(super) struct Kept {
     pub(super) mark: MarkFile,
     /// As it is on disk.
     pub(super) saved: Meta,
@@ -51,14 +63,7 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
     let Start {
         connection,
         lock,
-        mark,
-        saved,
-        meta,
-        tail,
-        retention,
-        rules,
-        log_bytes_wanted,
-        messenger,
+        kept,
     } = start;
     let _loud = EndsLoudly(shared);
     // Closed and unlocked on purpose or not at all.
@@ -66,22 +71,15 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
     let lock = ManuallyDrop::new(lock);
     let end = std::thread::scope(|scope| {
         let copier = Copier::start(scope, shared)?;
-        let insert = ManuallyDrop::new(batch::prepare_insert(&connection)?);
+        let insert = ManuallyDrop::new(stored::prepare_insert(&connection)?);
         let mut writer = Writer {
             connection: &connection,
             insert,
             shared,
-            mark,
             copier,
-            saved,
-            meta,
-            tail,
-            retention,
-            rules,
-            log_bytes_wanted,
+            kept,
             log_bytes: 0,
             answers: Vec::new(),
-            messenger,
             unapplied: Vec::new(),
             meta_saved: Instant::now(),
             ages_checked: None,
@@ -126,18 +124,11 @@ pub(super) struct Writer<'c> {
     pub(super) connection: &'c Connection,
     pub(super) insert: ManuallyDrop<Statement<'c>>,
     pub(super) shared: &'c Shared,
-    pub(super) mark: MarkFile,
     copier: Copier,
-    pub(super) saved: Meta,
-    pub(super) meta: Meta,
-    pub(super) tail: Tail,
-    pub(super) retention: Retention,
-    pub(super) rules: Rules,
-    pub(super) log_bytes_wanted: u64,
+    pub(super) kept: Kept,
     /// Bytes that went into the log since it was last copied whole, about.
     pub(super) log_bytes: u64,
     pub(super) answers: Vec<Answer>,
-    messenger: Messenger,
     /// What was taken from the queue after the job that broke the journal.
     pub(super) unapplied: Vec<Job>,
     pub(super) meta_saved: Instant,
@@ -181,13 +172,16 @@ impl Writer<'_> {
         self.begin()?;
         let changes = self.apply(jobs, room, &bounds)?;
         if room != Room::None {
-            self.delete_published(&bounds, (2 * changes.records).clamp(64, retention::STEP))?;
+            self.delete_published(
+                &bounds,
+                (2 * changes.records).clamp(LEAST_DELETED, retention::STEP),
+            )?;
             if changes.wrote || self.meta_saved.elapsed() >= TICK {
                 self.save_meta(changes.wrote)?;
             }
         }
         if changes.epoch.is_some() {
-            self.mark.blank().map_err(|cause| Broken::File {
+            self.kept.mark.blank().map_err(|cause| Broken::File {
                 what: "writing journal.mark",
                 cause,
             })?;
@@ -203,9 +197,9 @@ impl Writer<'_> {
             self.batch_records.record(changes.records as f64);
         }
         failpoint!("journal.append.before_answers");
-        self.messenger.tell(&mut self.answers);
+        self.kept.messenger.tell(&mut self.answers);
         failpoint!("journal.append.after_answers");
-        self.log_bytes += reserved_bytes + 16_384;
+        self.log_bytes += reserved_bytes + COMMIT_LOG_BYTES;
         self.checkpoint_when_due()
     }
 
@@ -218,10 +212,10 @@ impl Writer<'_> {
         let mut batch = Batch {
             connection: self.connection,
             insert: &mut self.insert,
-            meta: &mut self.meta,
-            tail: &mut self.tail,
+            meta: &mut self.kept.meta,
+            tail: &mut self.kept.tail,
             answers: &mut self.answers,
-            rules: self.rules,
+            rules: self.kept.rules,
             room,
             published: bounds.published,
             now_ms: bounds.now_ms,
@@ -245,10 +239,11 @@ impl Writer<'_> {
             self.shared.begin_epoch(epoch);
         }
         if changes.records > 0 || changes.epoch.is_some() {
-            self.mark
+            self.kept
+                .mark
                 .write(Mark {
                     journal: self.shared.uuid(),
-                    position: self.tail.position,
+                    position: self.kept.tail.position,
                 })
                 .map_err(|cause| Broken::File {
                     what: "writing journal.mark",
@@ -256,13 +251,14 @@ impl Writer<'_> {
                 })?;
             failpoint!("journal.mark.written");
         }
-        self.shared.set_cluster_id(self.meta.cluster_id.as_deref());
+        self.shared
+            .set_cluster_id(self.kept.meta.cluster_id.as_deref());
         self.shared.progress.committed(
-            self.tail.position,
-            self.tail.end_bytes,
+            self.kept.tail.position,
+            self.kept.tail.end_bytes,
             changes.first_received_ms,
-            self.retention.first(),
-            self.meta.quarantine_bytes,
+            self.kept.retention.first(),
+            self.kept.meta.quarantine_bytes,
         );
         Ok(())
     }
@@ -272,14 +268,14 @@ impl Writer<'_> {
         Bounds {
             published: progress.published,
             published_end_bytes: progress.published_end_bytes,
-            newest: self.tail.position,
+            newest: self.kept.tail.position,
             now_ms: batch::now_ms(),
             tight: self.shared.limits.is_tight(),
         }
     }
 
     pub(super) fn checkpoint_when_due(&mut self) -> Result<(), Broken> {
-        if self.log_bytes < self.log_bytes_wanted {
+        if self.log_bytes < self.kept.log_bytes_wanted {
             return Ok(());
         }
         let depth = if self.shared.limits.is_tight() {
@@ -292,7 +288,7 @@ impl Writer<'_> {
         self.log_bytes = match checkpoint::run(self.connection, depth)? {
             Reached::All => 0,
             // Try again after a quarter of the usual log.
-            Reached::Part => self.log_bytes_wanted / 4 * 3,
+            Reached::Part => self.kept.log_bytes_wanted / 4 * 3,
         };
         self.shared.limits.measure(self.connection)
     }

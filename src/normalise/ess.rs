@@ -8,20 +8,20 @@
 //!   the empty text are as good as absent. Ids in `facts` are taken when they are texts or numbers.
 //! - A number as the envelope's `id` serves as an id, in its digits. An id that cannot serve (absent, empty, over
 //!   [`LONGEST_ID`] bytes, with control characters, or holding a token) is in `senderId` as sent; `null` when absent.
+//!   Repeats are recognised by it all the same.
 //! - `objectUri` of a trip is `facts.hrefs.v4` only: `facts.userHref` leads to a user, not to a trip. For the other
 //!   streams it is `facts.hrefs.v4`, else `facts.userHref`.
 //! - The last word of the eventType is what follows the last change to an upper-case letter or the last character that
 //!   is no letter: `ItineraryCreated`, `DELETE`, `itinerary.updated`. The verb itself counts like its participle.
 //! - A topic that was not sent is the empty topic, of the `other` stream.
 //! - Members of the envelope that the format does not define are kept in `extra`.
-//! - There is no token. If a request carries one all the same (`oauth_token_key`, `Authorization: OAuth`), it is taken
-//!   out of the event like that of a v1 postback, and not kept.
+//! - There is no token. If a request carries one all the same (`oauth_token_key`, `Authorization`), it is taken out of
+//!   the event like that of a v1 postback, and not kept. The query is not judged: whatever it calls a token is one.
 
 mod envelope;
 mod json;
 
-use super::query::Query;
-use super::redact::Secrets;
+use super::redact::{Secrets, tokens_of};
 use super::{Malformed, Rules, object_uri, traceparent};
 use crate::event::data::{EssFields, Itinerary, Other, Profile, User};
 use crate::event::{Data, Delivery, Event, EventType, Key, Source, Stream};
@@ -42,7 +42,8 @@ const TOPICS: [(&str, Stream); 4] = [
 /// The event that an ESS delivery announces.
 ///
 /// # Errors
-/// `bad_utf8`, `bad_json` when the body is not one JSON object, `too_complex` when it is nested too deep.
+/// `bad_utf8`, `bad_json` when the body is not one JSON object, `too_complex` when it is nested too deep or the request
+/// names too many tokens.
 pub(super) fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Malformed> {
     let mut envelope = Envelope::read(json::object(&postback.body)?);
     let topic = envelope.topic.take().unwrap_or_default();
@@ -55,11 +56,9 @@ pub(super) fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Mal
         .correlation_id
         .take()
         .or_else(|| correlation_header(postback));
-    let id = envelope.text_id().filter(|id| can_serve(id));
-    let sender_id = match &id {
-        Some(_) => None,
-        None => Some(envelope.id.take().unwrap_or_default()),
-    };
+    let delivered_id = envelope.text_id();
+    let serves = delivered_id.as_deref().is_some_and(can_serve);
+    let sender_id = (!serves).then(|| envelope.id.take().unwrap_or_default());
     let trip_id = match stream {
         Stream::Itinerary => envelope.fact("id"),
         _ => None,
@@ -91,7 +90,8 @@ pub(super) fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Mal
         token: None,
         delivery: Some(Delivery {
             topic,
-            id,
+            sender_id: delivered_id,
+            serves,
             sha256: digest,
         }),
         correlation_id,
@@ -100,7 +100,9 @@ pub(super) fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Mal
         unknown_parameters: 0,
         data: parts.data(stream, envelope, rules),
     };
-    clean(&mut event, postback, rules);
+    // A delivery has no token; a request that carries one all the same must not give it away.
+    let tokens = tokens_of(postback)?;
+    Secrets::new(tokens.iter().map(String::as_str)).clean_event(&mut event, rules);
     Ok(event)
 }
 
@@ -214,16 +216,6 @@ fn correlation_header(postback: &Postback) -> Option<String> {
     let value = postback.headers.get("concur-correlationid")?;
     let text = std::str::from_utf8(value.as_bytes()).ok()?.trim_ascii();
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// An ESS delivery has no token; a request that carries one all the same must not give it away.
-fn clean(event: &mut Event, postback: &Postback, rules: &Rules) {
-    let header = postback.oauth_credentials().map(String::from_utf8_lossy);
-    let query = Query::parse(&postback.query)
-        .ok()
-        .and_then(|query| query.token);
-    let tokens = [query.as_deref(), header.as_deref()];
-    Secrets::new(tokens.into_iter().flatten()).clean_event(event, rules);
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub enum Reason {
     BadXml,
     /// A DOCTYPE: the way to entity tricks.
     Doctype,
-    /// Deeper than 16 levels or more than 64 elements; for JSON deeper than 64 levels.
+    /// Deeper than 16 levels, more than 64 elements or 64 attributes of one; for JSON deeper than 64 levels.
     TooComplex,
     /// Neither trip nor user nor token is named.
     MissingIdentity,

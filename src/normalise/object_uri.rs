@@ -6,13 +6,14 @@
 //! network.
 //!
 //! **Promises.** [`place`] calls a text trusted only when (1) it is plain: `https://`, a host of ASCII letters, digits,
-//! hyphens and dots, at most `:443`, then nothing or a path, in printable ASCII that RFC 3986 allows; and (2) WHATWG
-//! parsing gives that same host and changes nothing but the case of scheme and host, the default port and an empty
-//! path; and (3) the host is allowed by `events.object_uri_hosts`. Dot segments are changed by parsing, a trailing dot
-//! or an IP address is no allowed host. The text goes on as sent.
+//! hyphens and dots, at most `:443`, then nothing or a path and what may follow one, as RFC 3986 allows it, where
+//! `[token]` may stand for a token; and (2) WHATWG parsing gives that same host and changes nothing but the case of scheme
+//! and host, the default port and an empty path; and (3) the host is allowed by `events.object_uri_hosts`. Dot segments
+//! are changed by parsing, a trailing dot or an IP address is no allowed host. The text goes on as sent.
 //!
 //! **When it fails.** Anything else is kept, as `objectUriUntrusted`: a bare id, a link elsewhere. Never malformed.
 
+use super::redact::PLACEHOLDER;
 use crate::config::ObjectUriHosts;
 
 /// The two fields of `data` that a URI may go to; at most one is set.
@@ -69,17 +70,34 @@ fn plain_parts(text: &str) -> Option<(&str, &str)> {
         let mut bytes = label.bytes();
         !label.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     });
-    let path_is_plain = (path.is_empty() || path.starts_with('/')) && path.bytes().all(is_uri_byte);
+    let path_is_plain = (path.is_empty() || path.starts_with('/'))
+        && path
+            .split(PLACEHOLDER)
+            .all(|part| is_plain(part.as_bytes()));
     (is_name && path_is_plain).then_some((host, path))
 }
 
-/// Printable ASCII without what RFC 3986 leaves out; brackets stay, since `[token]` may stand in a path.
-fn is_uri_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic()
-        && !matches!(
-            byte,
-            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
-        )
+/// What RFC 3986 lets stand in path, query and fragment: printable ASCII without ``"<>[\]^`{|}``, each `%` before two hex
+/// digits.
+fn is_plain(part: &[u8]) -> bool {
+    // Without a way out, so that the compiler looks at many bytes at a time.
+    let holds_no_other = part.iter().fold(true, |so_far, &byte| {
+        so_far & matches!(byte, b'!' | b'#'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~')
+    });
+    holds_no_other && escapes_are_whole(part)
+}
+
+fn escapes_are_whole(mut part: &[u8]) -> bool {
+    loop {
+        part = match part {
+            [] => return true,
+            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                rest
+            }
+            [b'%', ..] => return false,
+            _ => &part[memchr::memchr(b'%', part).unwrap_or(part.len())..],
+        };
+    }
 }
 
 #[cfg(test)]

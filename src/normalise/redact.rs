@@ -7,7 +7,8 @@
 //! **Promises.** [`Secrets::clean_event`] visits every string of the event, names of `extra` and `facts` included,
 //! but not what sealing hides anyway (`token`, `raw_body`). An occurrence is found raw and percent-encoded, in any
 //! mixture, any case of the digits and any number of times over: both sides are compared in the form in which no escape
-//! is left. Both tokens count when query and header name different ones. Time is linear in the event.
+//! is left. Every token counts that query and headers name, however badly they are written. Time is linear in the event
+//! for each token.
 //!
 //! **Consequences, chosen.**
 //! - A trip id that is the token becomes `[token]`, also as key and subject: ordering per trip gets coarser, never wrong.
@@ -24,40 +25,29 @@
 
 mod decoded;
 mod event;
+mod named;
+mod request;
+mod tokens;
 
 use std::borrow::Cow;
 
 use memchr::memmem::Finder;
 
 pub(super) use decoded::hex_pair;
+pub use request::masked_request;
+pub(super) use tokens::of_event as tokens_of;
 
 use crate::event::Event;
 use crate::normalise::Rules;
 use crate::postback::Postback;
 
 /// What stands where a token was.
-const PLACEHOLDER: &str = "[token]";
+pub(super) const PLACEHOLDER: &str = "[token]";
 
-/// A whole request as text, without what may be its token. For requests that cannot be understood: every query parameter
-/// whose name speaks of a token counts, however it is written, and the credentials of every `Authorization` header.
-pub fn masked(postback: &Postback, wire: &[u8]) -> String {
-    let lenient = |text: &str| -> String {
-        let bytes: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    let mut tokens = Vec::new();
-    for parameter in postback.query.split('&') {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        if lenient(name).to_ascii_lowercase().contains("token") {
-            tokens.extend([value.to_owned(), lenient(value)]);
-        }
-    }
-    for value in postback.headers.get_all(http::header::AUTHORIZATION) {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        let (_, credentials) = value.trim().split_once(' ').unwrap_or(("", &value));
-        tokens.push(credentials.trim().to_owned());
-    }
-    let text = String::from_utf8_lossy(wire);
+/// A text of the request without the tokens of its query and headers, however badly the request is written.
+pub fn masked(postback: &Postback, text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let tokens = tokens::credentials(postback);
     Secrets::new(tokens.iter().map(String::as_str))
         .cleaned(&text)
         .into_owned()
@@ -116,7 +106,11 @@ impl<'a> Secrets<'a> {
 
     /// The text without the tokens; borrowed when there is none in it.
     fn cleaned<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut found = Vec::new();
+        self.cleaned_besides(text, Vec::new())
+    }
+
+    /// The text without the tokens and without what is in the ranges `found`, which lie on character boundaries.
+    fn cleaned_besides<'t>(&self, text: &'t str, mut found: Vec<(usize, usize)>) -> Cow<'t, str> {
         for needle in &self.0 {
             needle.find(text, &mut found);
         }
@@ -141,6 +135,10 @@ impl<'a> Secrets<'a> {
 impl Needle<'_> {
     /// Adds the ranges of `text` that are this token in some writing; they lie on character boundaries.
     fn find(&self, text: &str, found: &mut Vec<(usize, usize)>) {
+        let plain = self.plain.as_ref().unwrap_or(&self.raw);
+        if text.len() < plain.needle().len() {
+            return;
+        }
         // The token as sent counts, also where its escapes are undone and it got shorter.
         let anywhere = self.raw.needle().len() >= SHORTEST_ANYWHERE;
         let mut add = |from: usize, to: usize| {
@@ -152,7 +150,6 @@ impl Needle<'_> {
         for at in self.raw.find_iter(text.as_bytes()) {
             add(at, at + self.raw.needle().len());
         }
-        let plain = self.plain.as_ref().unwrap_or(&self.raw);
         if !text.contains('%') {
             if self.plain.is_some() {
                 for at in plain.find_iter(text.as_bytes()) {

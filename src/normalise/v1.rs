@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::notification::{Notification, is_utf8};
 use super::query::Query;
-use super::redact::Secrets;
+use super::redact::{self, Secrets};
 use super::{Malformed, Reason, Rules, blank, object_uri, traceparent};
 use crate::event::data::{Fop, Itinerary, Profile, User};
 use crate::event::{Data, Event, EventType, Key, Source};
@@ -26,7 +26,7 @@ use crate::secret::Token;
 /// The event that a v1 postback announces.
 ///
 /// # Errors
-/// What the query or an itinerary's body has wrong, or `missing_identity`.
+/// What the query or an itinerary's body has wrong, `missing_identity`, or `too_complex` for too many tokens.
 pub(super) fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Malformed> {
     let query = Query::parse(&postback.query)?;
     let kind = query
@@ -54,7 +54,9 @@ pub(super) fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Mal
             ));
         }
     };
-    let secrets = Secrets::new(token.into_iter().chain(header_token.ok().flatten()));
+    // What is a token only to a more tolerant reader is none to this event, and stays out of it all the same.
+    let others = redact::tokens_of(postback)?;
+    let secrets = Secrets::new(token.into_iter().chain(others.iter().map(String::as_str)));
     let names_nobody = query.user_id_type.is_none() && query.user_id_value.is_none();
     let by_user = credentials.is_some() || (names_nobody && subject != Subject::Fop);
     let user = match (query.user_id_type, query.user_id_value) {

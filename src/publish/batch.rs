@@ -95,11 +95,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         if producer.probe(self.pacing.slice) {
             self.status.publishing_works();
         } else {
-            let reason = lost.or_else(|| self.status.last_error());
-            self.status.degrade(
-                Degraded::KafkaDown,
-                reason.as_deref().unwrap_or("no broker answers"),
-            );
+            self.status.kafka_is_down(lost);
         }
     }
 
@@ -159,7 +155,14 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                 Ok(message) if self.is_oversized(position, &message) => {
                     // Durably kept before the transaction that carries the stub can commit.
                     self.backlog.quarantine_oversized(placed)?;
-                    self.isolation.oversized.insert(position);
+                    let reason = format!(
+                        "it needs at least {} bytes, more than topic {} takes",
+                        message.least_batch_bytes(),
+                        message.topic
+                    );
+                    if self.isolation.set_aside(position, &reason) {
+                        self.status.failed(FailureKind::TooLarge, &reason);
+                    }
                     stand_in = stub::of_oversized(placed);
                     self.composer
                         .compose_in(self.composer.topic_of(&placed.record), &stand_in)
@@ -302,7 +305,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         // One by one, nothing is collected by resting.
         let collects = self.confirmed >= self.isolation.until;
         self.rests_until = collects.then(|| Instant::now() + rest);
-        metrics::histogram!("concur_bridge_publish_duration_seconds").record(took.as_secs_f64());
+        self.meters.took(took);
         let mut by_topic: BTreeMap<&str, u64> = BTreeMap::new();
         for placed in batch {
             *by_topic
@@ -310,8 +313,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                 .or_default() += 1;
         }
         for (topic, events) in by_topic {
-            metrics::counter!("concur_bridge_publish_events_total", "topic" => topic.to_owned())
-                .increment(events);
+            self.meters.published(topic, events);
         }
     }
 

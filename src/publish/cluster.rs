@@ -48,7 +48,7 @@ pub(crate) trait Cluster: Send {
 }
 
 /// Sizes that the brokers take, where they told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Limits {
     /// No batch may be larger than this: the smallest limit among the topics.
     pub(crate) batch_bytes: Option<usize>,

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
-use super::cluster::Limits;
 use super::failure::{Decision, Failure, FailureKind};
-use super::kafka::{DirectProducer, KafkaCluster};
+use super::kafka::{DirectProducer, KafkaCluster, Spent};
 use super::message::Composer;
+use super::meters::Meters;
 use super::prepare::Preparation;
-use super::status::{Degraded, Status};
+use super::status::Status;
 use super::stop::Stop;
 use super::{Settings, topics};
 use crate::record::Record;
@@ -58,6 +58,7 @@ pub struct Direct {
 
 struct Shared {
     composer: Composer,
+    meters: Meters,
     /// Written only by the thread that looks after it.
     producer: RwLock<Option<DirectProducer>>,
     status: Status,
@@ -80,6 +81,7 @@ impl Direct {
     pub fn spawn(settings: &Settings, ack_timeout: Duration) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             composer: Composer::new(settings.topics.clone(), settings.mode, None),
+            meters: Meters::new(&settings.topics),
             producer: RwLock::new(None),
             status: Status::default(),
             stop: Stop::default(),
@@ -139,10 +141,11 @@ impl Direct {
                 return Err(self.refusal(&Failure::new(FailureKind::Unreachable, text)));
             }
         }
-        let topic = self.shared.composer.topic_of(&record).to_owned();
-        metrics::histogram!("concur_bridge_publish_duration_seconds")
-            .record(begun.elapsed().as_secs_f64());
-        metrics::counter!("concur_bridge_publish_events_total", "topic" => topic).increment(1);
+        let shared = &self.shared;
+        shared.meters.took(begun.elapsed());
+        shared
+            .meters
+            .published(shared.composer.topic_of(&record), 1);
         Ok(())
     }
 
@@ -187,11 +190,19 @@ impl Keeper {
         while !self.shared.stop.requested() {
             match self.connect() {
                 Ok(()) => {
-                    let failure = self.look_after();
+                    let spent = self.look_after();
                     // Not the next producer's to report: their senders are told.
                     self.replace(None);
-                    if let Some(failure) = failure {
-                        self.alarm(&failure);
+                    match spent {
+                        Some(Spent::Producer(failure)) => {
+                            let wait = self.alarm(&failure);
+                            self.shared.stop.wait(wait);
+                        }
+                        // No wait: what is wrong with one topic is no outage of all.
+                        Some(Spent::Delivery(failure)) => {
+                            self.alarm(&failure);
+                        }
+                        None => {}
                     }
                 }
                 Err(failure) => {
@@ -207,21 +218,16 @@ impl Keeper {
         let seen = self
             .preparation
             .prepare(&mut self.cluster, stop, |_| Ok::<(), Failure>(()))?;
-        let limits = topics::message_limits(&seen);
-        let producer = self.cluster.direct_producer(
-            Limits {
-                batch_bytes: limits.map(|(smallest, _)| smallest),
-                message_bytes: limits.map(|(_, largest)| largest),
-            },
-            self.shared.ack_timeout,
-        )?;
+        let producer = self
+            .cluster
+            .direct_producer(topics::limits(&seen), self.shared.ack_timeout)?;
         self.replace(Some(producer));
         self.shared.status.publishing_works();
         Ok(())
     }
 
-    /// Polls until the producer has to be replaced, for the failure returned, or stopped.
-    fn look_after(&self) -> Option<Failure> {
+    /// Polls until the producer has to be replaced, for the reason returned, or stopped.
+    fn look_after(&self) -> Option<Spent> {
         let status = &self.shared.status;
         let producer = self
             .shared
@@ -232,8 +238,8 @@ impl Keeper {
         let mut last_probe = Instant::now();
         while !self.shared.stop.requested() {
             producer.poll(ROUND);
-            if let Some(failure) = producer.take_failure() {
-                return Some(failure);
+            if let Some(spent) = producer.spent() {
+                return Some(spent);
             }
             let lost = producer.lost_all_brokers();
             let due = !status.kafka_up() && last_probe.elapsed() >= PROBE_EVERY;
@@ -242,11 +248,7 @@ impl Keeper {
                 if producer.probe(PROBE_EVERY) {
                     status.kafka_is_up();
                 } else {
-                    let reason = lost.or_else(|| status.last_error());
-                    status.degrade(
-                        Degraded::KafkaDown,
-                        reason.as_deref().unwrap_or("no broker answers"),
-                    );
+                    status.kafka_is_down(lost);
                 }
             }
         }

@@ -13,6 +13,7 @@ use super::backlog::{Backlog, BacklogError};
 use super::cluster::{Cluster, Producer};
 use super::failure::{Decision, Failure};
 use super::message::Composer;
+use super::meters::Meters;
 use super::prepare::Preparation;
 use super::status::{Degraded, Status};
 use super::stop::Stop;
@@ -115,6 +116,7 @@ pub(crate) struct Engine<C, B> {
     pub(super) stop: Stop,
     pub(super) kafka: Kafka,
     pub(super) composer: Composer,
+    pub(super) meters: Meters,
     pub(super) preparation: Preparation,
     pub(super) positions_topic: String,
     /// Also the key of the position records.
@@ -148,6 +150,21 @@ pub(super) struct Isolation {
     pub(super) oversized: BTreeSet<Position>,
 }
 
+impl Isolation {
+    /// From here on a stub stands for the record at `position`. Whether that is new.
+    pub(super) fn set_aside(&mut self, position: Position, reason: &str) -> bool {
+        let is_new = self.oversized.insert(position);
+        if is_new {
+            tracing::warn!(
+                %position,
+                "a record is too large for its topic and goes to the quarantine: {reason}; raise the topic's \
+                 max.message.bytes, then send it with `concur-bridge journal replay --position {position} --apply`"
+            );
+        }
+        is_new
+    }
+}
+
 impl<C: Cluster, B: Backlog> Engine<C, B> {
     pub(crate) fn new(
         settings: &Settings,
@@ -173,6 +190,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                 settings.mode,
                 Some(settings.instance.clone()),
             ),
+            meters: Meters::new(&settings.topics),
             preparation: Preparation::new(
                 topics::wanted(&settings.topics, Some(settings.kafka.delivery)),
                 settings.kafka.clone(),
@@ -282,8 +300,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                 self.isolation.until = last;
                 Duration::ZERO
             }
-            Some((culprit, _)) if self.isolation.oversized.insert(culprit) => {
-                tracing::warn!(position = %culprit, "a record is too large for its topic and goes to the quarantine: {failure}");
+            Some((culprit, _)) if self.isolation.set_aside(culprit, &failure.text) => {
                 Duration::ZERO
             }
             _ => {

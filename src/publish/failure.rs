@@ -77,6 +77,19 @@ impl Failure {
 }
 
 impl FailureKind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Unreachable,
+        Self::Abortable,
+        Self::Fenced,
+        Self::Topic,
+        Self::Authorization,
+        Self::TooLarge,
+        Self::Timestamp,
+        Self::Unsupported,
+        Self::ForeignCluster,
+    ];
+
     /// The label of `concur_bridge_publish_errors_total`.
     pub(crate) fn label(self) -> &'static str {
         match self {

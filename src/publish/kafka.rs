@@ -21,8 +21,8 @@ mod survey;
 
 use std::time::Duration;
 
-pub(super) use direct::DirectProducer;
-pub use settings::OWNED_PROPERTIES;
+pub(super) use direct::{DirectProducer, Spent};
+pub use settings::property_fault;
 pub(super) use settings::{ClientSettings, librdkafka_version, verify};
 
 use super::cluster::{CallError, Cluster, Limits};

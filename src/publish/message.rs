@@ -17,11 +17,11 @@ use crate::event::Stream;
 use crate::record::{Placed, Position, Record};
 
 /// The header that says which record of which journal a message is.
-pub const POSITION_HEADER: &str = "concur-bridge-position";
+pub(super) const POSITION_HEADER: &str = "concur-bridge-position";
 /// The header that carries Concur's correlation id of an ESS delivery.
-pub const CORRELATION_HEADER: &str = "concur-correlation-id";
+const CORRELATION_HEADER: &str = "concur-correlation-id";
 /// The header of what `journal replay` sent again; its value names the run.
-pub const REPLAY_HEADER: &str = "concur-bridge-replay";
+const REPLAY_HEADER: &str = "concur-bridge-replay";
 
 /// Headers of a message: each at most once, in a fixed order, absent ones `None`.
 type Headers<'a> = [(&'static str, Option<Cow<'a, str>>); 12];
@@ -96,17 +96,12 @@ impl Composer {
 
     /// The topic that configuration gives this record.
     pub(crate) fn topic_of(&self, record: &Record) -> &str {
-        match record.stream() {
-            Stream::Itinerary => &self.topics.itinerary,
-            Stream::Fop => &self.topics.fop,
-            Stream::Profile => &self.topics.profile,
-            Stream::Quarantine => &self.topics.quarantine,
-            Stream::Other => record
-                .ess_topic
-                .as_ref()
-                .and_then(|ess_topic| self.topics.routes.get(ess_topic))
-                .unwrap_or(&self.topics.other),
-        }
+        let stream = record.stream();
+        let route = match (stream, &record.ess_topic) {
+            (Stream::Other, Some(ess_topic)) => self.topics.routes.get(ess_topic),
+            _ => None,
+        };
+        route.unwrap_or_else(|| self.topics.of(stream))
     }
 
     /// The message of a record in the journal.

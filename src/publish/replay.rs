@@ -47,13 +47,9 @@ impl Replay {
     /// # Errors
     /// The producer cannot be made.
     pub fn new(settings: &Settings, topic: Option<String>) -> Result<Self, ReplayError> {
-        let limits = Limits {
-            batch_bytes: None,
-            message_bytes: None,
-        };
         let producer = settings
             .cluster()
-            .direct_producer(limits, ACK_TIMEOUT)
+            .direct_producer(Limits::default(), ACK_TIMEOUT)
             .map_err(failed)?;
         Ok(Self {
             producer,

@@ -40,7 +40,7 @@
 use std::time::{Duration, Instant};
 
 use super::backlog::Backlog;
-use super::cluster::{CallError, Cluster, Limits, Producer};
+use super::cluster::{CallError, Cluster, Producer};
 use super::engine::{Engine, Interruption};
 use super::failure::{Failure, FailureKind};
 use super::positions::{Found, Verdict};
@@ -74,7 +74,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             self.leave_to_twin(newest.as_ref())?;
             self.fenced = false;
         }
-        let limits = topics::message_limits(&seen);
+        let limits = topics::limits(&seen);
         let judged = if self.cluster.compresses() {
             Vec::new()
         } else {
@@ -84,10 +84,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             .into_iter()
             .filter_map(|topic| Some((topic.name, topic.state.ok()?.max_message_bytes?)))
             .collect();
-        Ok(self.cluster.producer(Limits {
-            batch_bytes: limits.map(|(smallest, _)| smallest),
-            message_bytes: limits.map(|(_, largest)| largest),
-        })?)
+        Ok(self.cluster.producer(limits)?)
     }
 
     /// Steps 3 to 7.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::failure::FailureKind;
+use super::meters;
 use crate::record::Position;
 
 /// How often an alarm that lasts is logged again.
@@ -123,10 +124,16 @@ impl Status {
         self.clear(|degraded| degraded == Degraded::KafkaDown);
     }
 
+    /// No broker answers; why, when that is known.
+    pub(crate) fn kafka_is_down(&self, reason: Option<String>) {
+        let reason = reason.or_else(|| self.last_error());
+        let text = reason.as_deref().unwrap_or("no broker answers");
+        self.degrade(Degraded::KafkaDown, text);
+    }
+
     /// Counts a failure and remembers its text.
     pub(crate) fn failed(&self, kind: FailureKind, text: &str) {
-        metrics::counter!("concur_bridge_publish_errors_total", "kind" => kind.label())
-            .increment(1);
+        meters::errors(kind).increment(1);
         *lock(&self.shared.last_error) = Some(text.to_owned());
     }
 

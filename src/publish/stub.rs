@@ -10,12 +10,9 @@ use serde_json::json;
 
 use crate::event::data::Quarantined;
 use crate::event::{EventType, Source, Stream};
+use crate::postback::Dialect;
 use crate::record::{Placed, QuarantineFacts, Record};
-
-/// The reason of a record that Kafka refused for its size.
-pub const TOO_LARGE: &str = "too_large";
-/// The reason of a quarantined request without content whose facts are gone too.
-const DISCARDED: &str = "discarded";
+use crate::seal::rfc3339_ms;
 
 /// The one attribute that a stub takes over from the document.
 #[derive(Deserialize)]
@@ -27,7 +24,7 @@ struct SourceOf {
 pub(super) fn of_oversized(placed: &Placed) -> Placed {
     let record = &placed.record;
     let facts = QuarantineFacts {
-        reason: TOO_LARGE.to_owned(),
+        reason: QuarantineFacts::TOO_LARGE.to_owned(),
         detail: format!(
             "the record is too large for its Kafka topic; the bridge keeps it in the quarantine under position {}",
             placed.position
@@ -42,7 +39,7 @@ pub(super) fn of_oversized(placed: &Placed) -> Placed {
 /// The stand-in for a quarantined request whose content is gone.
 pub(super) fn of_discarded(placed: &Placed) -> Placed {
     let facts = placed.record.quarantine.clone().unwrap_or(QuarantineFacts {
-        reason: DISCARDED.to_owned(),
+        reason: QuarantineFacts::DISCARDED.to_owned(),
         detail: "the content is gone".to_owned(),
         size: 0,
     });
@@ -58,17 +55,17 @@ fn source_of(record: &Record) -> String {
 
 fn stub(placed: &Placed, source: String, facts: QuarantineFacts) -> Placed {
     let record = &placed.record;
-    let time = format!("{:.3}", record.received_at);
+    let time = rfc3339_ms(record.received_at);
+    let dialect = if source.starts_with("/concur/ess/") {
+        Dialect::Ess
+    } else {
+        Dialect::V1
+    };
     let data = Quarantined {
         reason: facts.reason.clone(),
         detail: facts.detail.clone(),
         received_at: time.clone(),
-        source: if source.starts_with("/concur/ess/") {
-            "ess"
-        } else {
-            "v1"
-        }
-        .to_owned(),
+        source: dialect.label().to_owned(),
         size: facts.size,
         sealed_request: None,
     };

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::cluster::Limits;
 use super::failure::{Failure, FailureKind};
 use crate::config::{Delivery, Kafka, Topics};
 
@@ -55,6 +56,8 @@ pub(crate) struct Facts {
     pub(crate) partitions: usize,
     /// Replicas of its first partition.
     pub(crate) replicas: usize,
+    /// A partition that has no leader now.
+    pub(crate) leaderless: Option<i32>,
     /// `max.message.bytes`.
     pub(crate) max_message_bytes: Option<usize>,
     /// `min.insync.replicas`.
@@ -67,16 +70,7 @@ pub(crate) struct Facts {
 
 /// Everything that the configuration can make the bridge publish to, each once.
 pub(crate) fn wanted(topics: &Topics, delivery: Option<Delivery>) -> Vec<Wanted> {
-    let events: BTreeSet<&String> = [
-        &topics.itinerary,
-        &topics.fop,
-        &topics.profile,
-        &topics.other,
-        &topics.quarantine,
-    ]
-    .into_iter()
-    .chain(topics.routes.values())
-    .collect();
+    let events: BTreeSet<&String> = topics.of_events().collect();
     let mut wanted: Vec<Wanted> = events
         .into_iter()
         .map(|name| Wanted {
@@ -164,6 +158,18 @@ impl Wanted {
             )
         })
     }
+
+    /// Why transactions have to wait. None may be ended while a partition has no leader: Kafka 4.3.0 and 4.3.1 then leave
+    /// out the partition's marker for good (KAFKA-20734), and consumers stop there until an operator aborts what hangs.
+    /// Taking the transactional id ends one as well, that of a predecessor. Without transactions only what goes to that
+    /// partition waits.
+    fn without_leader(&self, facts: &Facts) -> Option<Failure> {
+        let partition = facts.leaderless?;
+        Some(Failure::new(
+            FailureKind::Unreachable,
+            format!("topic {} partition {partition}: no leader", self.name),
+        ))
+    }
 }
 
 /// One failure out of those of several topics: the kind of the first, the words of all.
@@ -173,13 +179,16 @@ pub(crate) fn combine(failures: Vec<Failure>) -> Option<Failure> {
     Some(Failure::new(kind, texts.join("; ")))
 }
 
-/// The smallest and the largest `max.message.bytes` among the topics, where known.
-pub(crate) fn message_limits(seen: &[Seen]) -> Option<(usize, usize)> {
-    let limits = || {
+/// What these topics take, by `max.message.bytes` where it is known.
+pub(crate) fn limits(seen: &[Seen]) -> Limits {
+    let known = || {
         seen.iter()
             .filter_map(|topic| topic.state.as_ref().ok()?.max_message_bytes)
     };
-    Some((limits().min()?, limits().max()?))
+    Limits {
+        batch_bytes: known().min(),
+        message_bytes: known().max(),
+    }
 }
 
 /// Whether the brokers do not know this topic.
@@ -194,10 +203,14 @@ pub(crate) fn is_missing(wanted: &Wanted, seen: &[Seen]) -> bool {
 /// its own.
 pub(crate) fn are_settled(wanted: &[Wanted], seen: &[Seen]) -> bool {
     wanted.iter().all(|wanted| {
-        !is_missing(wanted, seen) && !seen.iter().any(|topic| {
-            topic.name == wanted.name
-                && matches!(&topic.state, Err(failure) if failure.kind == FailureKind::Unreachable)
-        })
+        seen.iter()
+            .find(|topic| topic.name == wanted.name)
+            .is_some_and(|topic| match &topic.state {
+                Ok(facts) => facts.leaderless.is_none(),
+                Err(failure) => {
+                    !matches!(failure.kind, FailureKind::Topic | FailureKind::Unreachable)
+                }
+            })
     })
 }
 
@@ -206,6 +219,9 @@ pub(crate) fn judge(wanted: &[Wanted], seen: &[Seen]) -> (Vec<Failure>, Vec<Stri
     let mut faults = Vec::new();
     let mut warnings = Vec::new();
     let mut missing = Vec::new();
+    let transactions = wanted
+        .iter()
+        .any(|topic| topic.purpose == Purpose::Positions);
     for topic in wanted {
         if is_missing(topic, seen) {
             missing.push(topic.name.as_str());
@@ -219,6 +235,11 @@ pub(crate) fn judge(wanted: &[Wanted], seen: &[Seen]) -> (Vec<Failure>, Vec<Stri
             Some(Ok(facts)) => {
                 faults.extend(topic.fault(facts));
                 warnings.extend(topic.warnings(facts));
+                match topic.without_leader(facts) {
+                    Some(failure) if transactions => faults.push(failure),
+                    Some(failure) => warnings.push(failure.text),
+                    None => {}
+                }
             }
             Some(Err(failure)) => faults.push(failure.clone()),
             None => {}
@@ -226,10 +247,13 @@ pub(crate) fn judge(wanted: &[Wanted], seen: &[Seen]) -> (Vec<Failure>, Vec<Stri
     }
     if !missing.is_empty() {
         let text = format!(
-            "missing topics: {}; create them, or set kafka.create_topics = true",
+            "missing topics: {}; with kafka.create_topics = true the bridge makes them, else they have to be made by hand",
             missing.join(", ")
         );
         faults.insert(0, Failure::new(FailureKind::Topic, text));
     }
     (faults, warnings)
 }
+
+#[cfg(test)]
+mod tests;

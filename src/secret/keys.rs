@@ -146,11 +146,6 @@ impl KeySet {
         &self.keys[0].bytes
     }
 
-    /// The `kid` of every key, the sealing one first.
-    pub fn kids(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(|key| key.kid.as_str())
-    }
-
     pub(super) fn seal(&self, plaintext: &[u8]) -> Result<String, String> {
         let key = &self.keys[0];
         let mut header = JweHeader::new();

@@ -79,12 +79,7 @@ impl Vault {
         Ok(())
     }
 
-    /// base64url without padding of HMAC-SHA-256 over the token.
-    pub fn fingerprint(&self, token: &Token) -> String {
-        self.keyed_hash(token.expose().as_bytes())
-    }
-
-    /// The stand-in for a user id when `events.user = "hashed"`: as [`Vault::fingerprint`], over the id.
+    /// The stand-in for a user id when `events.user = "hashed"`: made as a token's fingerprint is.
     pub fn hash_user(&self, id: &str) -> String {
         self.keyed_hash(id.as_bytes())
     }

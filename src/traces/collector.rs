@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use metrics::{Counter, counter, describe_counter};
+use metrics::{Counter, counter};
 use opentelemetry_http::{HttpClient, HttpError};
 use tokio::runtime::Handle;
 use url::{Host, Url};
@@ -57,10 +57,6 @@ impl Collector {
         if is_loopback(endpoint) {
             builder = builder.no_proxy();
         }
-        describe_counter!(
-            "concur_bridge_traces_export_errors_total",
-            "Requests that the collector did not take."
-        );
         Ok(Self {
             http: builder
                 .build()

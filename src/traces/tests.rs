@@ -3,6 +3,7 @@ use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 
 use super::*;
+use crate::postback::Dialect;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 

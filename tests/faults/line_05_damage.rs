@@ -1,5 +1,6 @@
 //! Damage to a journal that is at rest: bits flipped, files cut short, missing, foreign, or from another version.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use crate::runner::{Line, anywhere};
 use crate::support::bridge::{Bridge, Replica};
 use crate::support::failure::{Doing, Failure, Outcome, ensure};
 use crate::support::process::run as run_command;
+use crate::support::proxy::Proxy;
 use crate::support::rng::Rng;
 use crate::support::sender::{Load, Target};
 use crate::support::traffic::Form;
@@ -105,8 +107,10 @@ fn run(arena: &Arena) -> Outcome<String> {
         judge(&copy, &whole, &mut tally).doing(format!("{damage:?} in {}", copy.dir.display()))?;
         std::fs::remove_dir_all(&copy.dir)?;
     }
+    met_while_serving(arena, rng.next()).doing("damage that the publisher meets")?;
     Ok(format!(
-        "{} cases: {} stopped the start with 3 and left the files alone, {} met unused bytes and every record was as before, 0 silent",
+        "{} cases: {} stopped the start with 3 and left the files alone, {} met unused bytes and every record was as before, 0 silent; \
+         met by the publisher: stopped with 3",
         cases.len(),
         tally.detected,
         tally.harmless
@@ -211,6 +215,47 @@ fn judge(copy: &Replica, whole: &str, tally: &mut Tally) -> Outcome {
             bridge.last_words()
         ))),
     }
+}
+
+/// A record is damaged after the start has looked at it, before Kafka has it.
+fn met_while_serving(arena: &Arena, seed: u64) -> Outcome {
+    let proxy = Proxy::listen()?;
+    let replica = Replica::new(
+        &arena.dir("5").join("serving"),
+        "bridge-0",
+        &proxy.address().to_string(),
+        "line-5-serving",
+    )?;
+    make_sample(&replica, seed)?;
+    let mut bridge = replica.start()?;
+    // The start has copied the log into the database.
+    let database = replica.journal().join(DATABASE);
+    let bytes = std::fs::read(&database)?;
+    let word = b"\"specversion\"";
+    let places = bytes
+        .windows(word.len())
+        .enumerate()
+        .filter(|(_, window)| window == word);
+    // In place: the process has the file open. In every record: the unused parts of pages have copies, too.
+    let file = std::fs::File::options().write(true).open(&database)?;
+    for (place, _) in places {
+        file.write_all_at(&[bytes[place] ^ 1], place as u64)?;
+    }
+    proxy.forward_to(
+        *arena
+            .kafka()?
+            .proxied
+            .first()
+            .doing("no proxied listener")?,
+    );
+    let code = bridge.process.wait_exit(Duration::from_secs(60))?;
+    ensure(code == 3, || {
+        format!("ended with {code}: {}", bridge.last_words())
+    })?;
+    tells(&bridge, &replica)?;
+    ensure(bridge.process.output().contains("\"ERROR\""), || {
+        format!("no line is an error: {}", bridge.last_words())
+    })
 }
 
 /// The operator is told which file, and what to type.

@@ -10,7 +10,7 @@ use crate::support::bridge::Replica;
 use crate::support::failure::{Doing, Outcome, ensure};
 use crate::support::kafka::Kafka;
 use crate::support::oracle::Promises;
-use crate::support::sender::Load;
+use crate::support::sender::{Load, Target};
 use crate::support::wait;
 use crate::trial::{STOP_LIMIT, Trial};
 
@@ -101,6 +101,7 @@ fn leaderless(arena: &Arena, kafka: &Kafka) -> Outcome<Duration> {
     ensure(found == json!(["kafka_down"]), || {
         format!("degraded is {found}")
     })?;
+    serves_without_transactions(&replica)?;
     let start = Instant::now();
     kafka.tell("start 2")?;
     wait::until(RECOVERY_LIMIT, "publishing to begin", || {
@@ -110,6 +111,26 @@ fn leaderless(arena: &Arena, kafka: &Kafka) -> Outcome<Duration> {
     let code = bridge.stop(STOP_LIMIT)?;
     ensure(code == 0, || format!("stopped with {code}"))?;
     Ok(healed)
+}
+
+/// Without transactions only what goes to that partition would wait: all else is taken in and acknowledged by Kafka.
+fn serves_without_transactions(replica: &Replica) -> Outcome {
+    let mut replica = replica.clone();
+    replica.set_text("ingress.acknowledge_after", "kafka");
+    let mut bridge = replica.start()?;
+    let target = Target::default();
+    target.set(bridge.ready()?.ingress);
+    let sender = Load::new(1, 9).at_rate(50).start(&target);
+    wait::until_true(RECOVERY_LIMIT, "Kafka to acknowledge", || {
+        sender.accepted() >= 50
+    })?;
+    sender.finish()?;
+    ensure(
+        bridge.process.output().contains("partition 0: no leader"),
+        || "a partition without a leader was not warned of".into(),
+    )?;
+    let code = bridge.stop(STOP_LIMIT)?;
+    ensure(code == 0, || format!("stopped with {code}"))
 }
 
 /// The next fault may come only when this one has healed: two of three at once is another promise.

@@ -53,6 +53,13 @@ const AT_START: [Api; 5] = [
     Api::Fetch,
 ];
 
+/// For these librdkafka gives a message up, so that its transaction is aborted. The mock would show the position record of
+/// an aborted one, and what it covers would be passed over: no broker does that to a reader of `read_committed`.
+const GIVEN_UP: [Code; 2] = [
+    Code::RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
+    Code::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS,
+];
+
 /// What pauses the publisher is tried again every 10 s; an unknown topic is asked for 30 s.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(90);
 
@@ -64,6 +71,7 @@ fn run(arena: &Arena) -> Outcome<String> {
         .flat_map(|api| CODES.map(|code| (api, code)))
         .collect();
     let all = pairs.len();
+    pairs.retain(|(api, code)| !(*api == Api::Produce && GIVEN_UP.contains(code)));
     while pairs.len() > arena.cycles(16, u32::MAX) as usize {
         pairs.swap_remove(rng.below(pairs.len() as u64) as usize);
     }
@@ -102,7 +110,8 @@ fn run(arena: &Arena) -> Outcome<String> {
         })?;
     }
     let log = sender.finish()?;
-    let mut read = trial.read_back(&log)?;
+    // Not read again from the beginning: the mock keeps 5 MiB of a partition.
+    let mut read = trial.read_along(&log)?;
     // Aborted attempts are visible here: each event counts where it first appears.
     let mut seen = HashSet::new();
     read.retain(|event| event.tag.is_none_or(|tag| seen.insert(tag)));

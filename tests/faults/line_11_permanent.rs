@@ -48,6 +48,18 @@ fn too_large(arena: &Arena) -> Outcome<String> {
     trial.bridge.process.kill9()?;
     trial.restart()?;
     fat.extend(send_fat(&trial, 3, FAT)?);
+    trial.bridge.wait_published(ALARM_LIMIT)?;
+    let counted = trial
+        .bridge
+        .metric("concur_bridge_publish_errors_total{kind=\"too_large\"}")?;
+    let told = trial
+        .bridge
+        .process
+        .output()
+        .contains("goes to the quarantine");
+    ensure(counted >= 1.0 && told, || {
+        format!("records that are not even tried are counted {counted} times; in the log: {told}")
+    })?;
     let mut log = sender.finish()?;
     let wanted = fat
         .iter()

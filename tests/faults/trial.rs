@@ -88,22 +88,30 @@ impl Trial {
         waited.map(|()| verdict)
     }
 
-    /// As [`Self::settle`], for a line that judges by itself.
-    pub(crate) fn read_back(mut self, log: &[Sent]) -> Outcome<Vec<Observed>> {
+    /// As [`Self::settle`], for a line that judges by itself what was read along the way.
+    pub(crate) fn read_along(mut self, log: &[Sent]) -> Outcome<Vec<Observed>> {
+        self.still_serves()?;
+        self.bridge.wait_published(SETTLE_LIMIT)?;
+        self.follower.begin_anew();
         let waited = self.wait_read(log);
         self.end()?;
-        let read = read_all(&self.source)?;
+        let read = self.follower.finish()?;
         waited.map(|()| read)
+    }
+
+    fn still_serves(&mut self) -> Outcome {
+        match self.bridge.process.ended()? {
+            None => Ok(()),
+            Some(status) => Err(Failure(format!(
+                "the bridge ended by itself, {status}: {}",
+                self.bridge.last_words()
+            ))),
+        }
     }
 
     /// An orderly stop once everything is published.
     fn end(&mut self) -> Outcome {
-        if let Some(status) = self.bridge.process.ended()? {
-            return Err(Failure(format!(
-                "the bridge ended by itself, {status}: {}",
-                self.bridge.last_words()
-            )));
-        }
+        self.still_serves()?;
         if self.replica.journal().exists() {
             self.bridge.wait_published(SETTLE_LIMIT)?;
         }

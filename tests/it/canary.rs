@@ -178,6 +178,31 @@ fn requests() -> Vec<(&'static str, String, String, String, u16)> {
             format!("/postback?type=fop&x={TOKEN}"),
             String::new(),
         ),
+        (
+            "registered url with a query",
+            format!("/postback?type=fop?oauth_token_key={TOKEN}"),
+            String::new(),
+        ),
+        (
+            "registered url with a tenant",
+            format!("/postback?tenant=5?oauth_token_key={TOKEN}&type=fop"),
+            String::new(),
+        ),
+        (
+            "semicolon",
+            format!("/postback?type=bogus;oauth_token_key={TOKEN}"),
+            String::new(),
+        ),
+        (
+            "an element of the body",
+            "/postback?type=bogus".to_owned(),
+            format!("<oauth_token_key>{TOKEN}</oauth_token_key><!-- {TOKEN_ENCODED} -->"),
+        ),
+        (
+            "a member of the body",
+            "/postback?type=bogus".to_owned(),
+            format!("{{\"token\":\"{TOKEN}\",\"x\":\"{TOKEN}\"}}"),
+        ),
         ("ess not json", "/ess".to_owned(), format!("{{{TOKEN}")),
         ("ess array", "/ess".to_owned(), format!("[\"{TOKEN}\"]")),
     ] {
@@ -267,12 +292,8 @@ fn search(publish: &str, user: &str, events: &str, collector: &FakeHttp) -> usiz
             bridge.ask(&format!("/api/v1/quarantine/{id}"), "").body,
             printed(&home, &["quarantine", "show", id]),
         ] {
-            // What names its token is masked; the two that name none cannot be.
-            let names_a_token = shown.contains("[token]")
-                || shown.contains("POST /ess")
-                || shown.contains("POST /v1?type=fop&x=");
-            assert!(names_a_token, "{mode}: {shown}");
-            if shown.contains("[token]") {
+            // What names its token is masked; the two bodies that name none cannot be.
+            if !shown.contains("POST /ess") {
                 none_in(&format!("{mode}: a quarantined request"), &shown);
             }
         }

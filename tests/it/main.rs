@@ -7,8 +7,11 @@
     reason = "a test stops where its expectation fails"
 )]
 
+mod admin;
 mod canary;
+mod commands;
 mod concur;
+mod ess_repeats;
 mod fake_http;
 mod fuzz_corpora;
 mod ingress;
@@ -19,6 +22,7 @@ mod publish;
 mod publish_direct;
 mod publish_positions;
 mod publish_topics;
+mod quarantine;
 mod simulator;
 mod support;
 mod traces;

@@ -254,7 +254,7 @@ fn shown(outcome: &Result<Event, Malformed>) -> Value {
         "token": event.token.as_ref().map(|token| token.expose()),
         "delivery": event.delivery.as_ref().map(|delivery| json!({
             "topic": delivery.topic,
-            "id": delivery.id,
+            "id": delivery.sender_id.as_ref().filter(|_| delivery.serves),
             "sha256": delivery.sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
         })),
         "correlationId": event.correlation_id,

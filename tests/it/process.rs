@@ -1,4 +1,4 @@
-//! Is the outside of the process what scripts rely on: exit codes, the ready line, commands, the admin port?
+//! Is the outside of the process what scripts rely on: exit codes, the ready line, signals, commands?
 
 use std::net::TcpListener;
 
@@ -117,6 +117,21 @@ fn every_sample_of_the_contract_becomes_an_event_that_fits_its_schema() {
         assert_eq!(answer.status, 200, "{answer:?}");
         posted += 1;
     }
+    // The same id once more, where the format has no place for it.
+    let answer = bridge.post(
+        "/postback?type=profile&oauth_token_key=CANARYTOKEN42&userid_type=login&userid_value=cm@example.com",
+        "",
+        b"<Notification><Login>cm@example.com</Login><Login>x</Login><Name>cm@example.com</Name></Notification>",
+    );
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // Elements whose names say that they are one, though the event has no user.
+    let answer = bridge.post(
+        "/postback?type=profile&oauth_token_key=CANARYTOKEN42",
+        "",
+        b"<Notification><LoginId>cm@example.com</LoginId><loginId>x</loginId><UserId>cm@example.com</UserId></Notification>",
+    );
+    assert_eq!(answer.status, 200, "{answer:?}");
+    posted += 2;
     assert_eq!(bridge.post("/postback", "", b"").status, 400);
     let exported = home.json(&["journal", "export"]);
     assert_eq!(exported.len(), posted + 1);
@@ -183,11 +198,13 @@ fn quarantined_requests_are_listed_shown_and_dealt_with_while_a_process_serves_a
             .unwrap()
             .contains("still malformed")
     );
-    assert!(
-        home.run(&["quarantine", "discard", &ids[0]])
-            .status
-            .success()
-    );
+    // The process has the keys: who asks it needs none.
+    let keys = home.dir.path().join("keys");
+    let aside = home.dir.path().join("keys.aside");
+    std::fs::rename(&keys, &aside).unwrap();
+    let output = home.run(&["quarantine", "discard", &ids[0]]);
+    assert!(output.status.success(), "{output:?}");
+    std::fs::rename(&aside, &keys).unwrap();
     assert_eq!(home.json(&["quarantine", "list", "--json"]).len(), 1);
     assert!(bridge.log().contains("a quarantined request was discarded"));
     assert_eq!(bridge.stop(), 0);
@@ -293,86 +310,31 @@ fn a_full_journal_is_503_with_retry_after_and_readiness_says_why() {
 }
 
 #[test]
-fn with_a_token_file_everything_but_probes_and_metrics_asks_for_it() {
-    let home = Home::new(&[("ADMIN__TOKEN_FILE", "admin-token")]);
-    std::fs::write(home.dir.path().join("admin-token"), "s3cret\n").unwrap();
+fn a_hangup_ends_nothing() {
+    let home = Home::new(&[]);
     let bridge = home.serve();
-    for open in ["/livez", "/readyz", "/metrics"] {
-        assert_eq!(bridge.ask(open, "").status, 200, "{open}");
-    }
-    for guarded in ["/", "/api/v1/status", "/api/v1/quarantine", "/nothing"] {
-        let answer = bridge.ask(guarded, "");
-        assert_eq!(answer.status, 401, "{guarded}");
-        assert!(
-            answer
-                .head
-                .to_ascii_lowercase()
-                .contains("www-authenticate: bearer"),
-            "{answer:?}"
-        );
-    }
-    assert_eq!(
-        bridge
-            .ask("/api/v1/status", "Authorization: Bearer s3cret\r\n")
-            .status,
-        200
-    );
-    assert_eq!(
-        bridge
-            .ask("/api/v1/status", "Authorization: Bearer wrong\r\n")
-            .status,
-        401
-    );
-    // Commands find port and token by themselves.
-    let answer = bridge.post("/postback", "", b"");
-    let id = serde_json::from_str::<Value>(&answer.body).unwrap()["quarantineId"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert!(home.run(&["quarantine", "discard", &id]).status.success());
+    let pid = rustix::process::Pid::from_raw(bridge.pid().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    until("the log to say so", || {
+        bridge.log().contains("SIGHUP").then_some(())
+    });
+    assert_eq!(bridge.post(ITINERARY, "", &notification("T1")).status, 200);
+    assert_eq!(bridge.stop(), 0);
 }
 
 #[test]
-fn a_repeated_ess_delivery_is_one_event_and_the_same_id_with_other_bytes_is_another() {
+fn a_drain_that_is_stopped_says_what_kafka_does_not_have_and_takes_nothing_in() {
     let home = Home::new(&[]);
     let bridge = home.serve();
-    let delivery = |trip: &str| {
-        let body = json!({
-            "id": "8f1e2d3c", "correlationId": "c-1", "eventType": "ItineraryUpdated", "topic": "public.concur.travel.itinerary",
-            "timeStamp": "2026-11-24T00:42:39Z", "facts": { "id": trip, "userId": "u-1" },
-        });
-        let answer = bridge.post(
-            "/ess",
-            "Content-Type: application/json\r\n",
-            body.to_string().as_bytes(),
-        );
-        assert_eq!(answer.status, 200, "{answer:?}");
-        serde_json::from_str::<Value>(&answer.body).unwrap()["id"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
-    assert_eq!(delivery("T1"), "8f1e2d3c", "the sender's id is the event's");
-    assert_eq!(delivery("T1"), "8f1e2d3c");
-    let other = delivery("T2");
-    assert_ne!(other, "8f1e2d3c");
-    assert_eq!(
-        delivery("T2"),
-        other,
-        "the second event is repeated as well"
-    );
-    let exported = home.json(&["journal", "export"]);
-    assert_eq!(exported.len(), 2);
-    assert_eq!(
-        exported[0]["event"]["source"],
-        "/concur/ess/v4/public.concur.travel.itinerary"
-    );
-    assert_eq!(exported[0]["key"], "T1");
-    assert_eq!(exported[1]["event"]["data"]["senderId"], "8f1e2d3c");
-    let metrics = bridge.ask("/metrics", "").body;
-    assert!(
-        metrics.contains("concur_bridge_ess_repeated_total 2")
-            && metrics.contains("concur_bridge_ess_id_reused_total 1"),
-        "{metrics}"
-    );
+    assert_eq!(bridge.post(ITINERARY, "", &notification("T1")).status, 200);
+    assert_eq!(bridge.stop(), 0);
+
+    let bridge = home.serve_with(&["--drain-only"]);
+    let answer = bridge.ask("/readyz", "");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.body.contains("closing"), "{answer:?}");
+    let log = home.dir.path().join("log");
+    assert_eq!(bridge.stop(), 0);
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("not drained"), "{log}");
 }

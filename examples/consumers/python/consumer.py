@@ -5,12 +5,15 @@ What matters in a consumer of the bridge, and is shown here:
 * ``isolation.level=read_committed``: the bridge publishes in transactions; what it aborts must not be seen.
 * Done once per (``source``, ``id``): offsets are committed after the work, so a crash repeats the last events. Keep the
   pair where the work is kept, best in the same transaction; here that is a small SQLite file.
-* The OAuth token comes sealed. It is opened with the key file of the bridge, used, and never printed.
+* The OAuth token comes sealed. It is opened with the key file of the bridge, used, and never printed: whoever may post
+  chooses it, and libraries quote what they refuse, so of an unexpected exception only the class is told.
 * A URL is fetched only from ``objectUri``, which the bridge has checked. ``objectUriUntrusted`` may lead anywhere.
+* No event stops the others. What cannot be fetched is told and left behind; keep it aside where it matters.
 """
 
 import argparse
 import json
+import re
 import signal
 import sqlite3
 import sys
@@ -23,6 +26,11 @@ from joserfc import jwe
 from joserfc.jwk import KeySet
 
 TIMEOUT_SECONDS = 10
+MAX_ANSWER_BYTES = 10 * 1024 * 1024  # a trip has kilobytes
+
+
+class NoDetails(Exception):
+    """Why there are none, in words that quote neither request nor token."""
 
 
 class Seen:
@@ -51,12 +59,18 @@ class Concur:
     def get(self, url: str, token: str, **query: str) -> ElementTree:
         if self._override:
             url = urlunsplit(urlsplit(url)._replace(scheme=self._override.scheme, netloc=self._override.netloc))
+        if not re.fullmatch("[!-~]+", token):
+            raise NoDetails("the token is no header value")
         headers = {"Authorization": f"OAuth {token}", "Accept": "application/xml"}
         # A redirect would carry the token to another host.
-        answer = requests.get(url, params=query, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False)
-        if answer.status_code != 200:
-            raise LookupError(f"Concur answered {answer.status_code}")
-        return ElementTree.fromstring(answer.content)
+        options = {"timeout": TIMEOUT_SECONDS, "allow_redirects": False, "stream": True}
+        with requests.get(url, params=query, headers=headers, **options) as answer:
+            if answer.status_code != 200:
+                raise NoDetails(f"Concur answered {answer.status_code}")
+            body = answer.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True)
+        if len(body) > MAX_ANSWER_BYTES:
+            raise NoDetails("Concur's answer is too long")
+        return ElementTree.fromstring(body)
 
     def trip(self, object_uri: str, token: str) -> str:
         trip = self.get(object_uri, token)
@@ -75,29 +89,51 @@ def text(document: ElementTree, name: str) -> str:
     return document.findtext(f".//{{*}}{name}") or "?"
 
 
+def read_event(value: bytes | None) -> dict | None:
+    """The event, or nothing when the value is none, as what others than the bridge write to the topic."""
+    try:
+        event = json.loads(value)
+        for name in ("source", "id", "type"):
+            event[name].encode()
+        event.get("subject", "").encode()
+        return event if isinstance(event["data"], dict) else None
+    except Exception:
+        return None
+
+
 def open_token(token: dict | None, keys: KeySet) -> str | None:
     """The token in clear, in whichever form ``tokens.publish`` gave it."""
     if token is None:
         return None
-    if "jwe" in token:
+    if "jwe" not in token:
+        return token.get("value")
+    try:
         return jwe.decrypt_compact(token["jwe"], keys, algorithms=["dir", "A256GCM"]).plaintext.decode()
-    return token.get("value")
+    except Exception:
+        raise NoDetails("the key file does not open the token") from None
 
 
 def details(event: dict, keys: KeySet, concur: Concur) -> str:
     """What Concur says about the event's subject, or why it was not asked."""
     data = event["data"]
-    token = open_token(data.get("token"), keys)
-    if token is None:
-        return "no token in the event: ask with your application's own"
     try:
+        token = open_token(data.get("token"), keys)
+        if token is None:
+            return "no token in the event: ask with your application's own"
         if event["type"].startswith("com.concur.itinerary.") and "objectUri" in data:
             return concur.trip(data["objectUri"], token)
         if event["type"].startswith("com.concur.profile."):
             return concur.profile(data.get("user"), token)
-    except (LookupError, requests.RequestException, ElementTree.ParseError) as error:
-        return f"no details: {error}"
+    except NoDetails as reason:
+        return f"no details: {reason}"
+    except Exception as error:
+        return f"no details: {type(error).__name__}"
     return "nothing to fetch"
+
+
+def print_line(*fields: str) -> None:
+    """One line, whatever the fields hold: a line feed in one would begin another event."""
+    print(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", " | ".join(fields)), flush=True)
 
 
 def main() -> None:
@@ -114,6 +150,7 @@ def main() -> None:
 
     with open(options.key_file, encoding="utf-8") as file:
         keys = KeySet.import_key_set(json.load(file))
+    sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not know every character
     seen = Seen(options.seen_file)
     concur = Concur(options.base_url, options.base_url_override)
     consumer = Consumer({
@@ -135,9 +172,11 @@ def main() -> None:
                 if message.error().code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     continue  # not made yet: the bridge makes its topics at its first start
                 raise KafkaException(message.error())
-            event = json.loads(message.value())
-            if not seen.has(event):
-                print(event["type"], event.get("subject", "-"), details(event, keys, concur), sep=" | ", flush=True)
+            event = read_event(message.value())
+            if event is None:
+                print_line("?", "-", f"no event: {message.topic()} {message.partition()}@{message.offset()}")
+            elif not seen.has(event):
+                print_line(event["type"], event.get("subject", "-"), details(event, keys, concur))
                 seen.add(event)
                 done += 1
             consumer.commit(message, asynchronous=False)

@@ -86,12 +86,14 @@ impl Filter {
         };
         let mut after = Position(from.saturating_sub(1));
         let mut count = 0;
-        loop {
+        while self.limit.is_none_or(|limit| count < limit) {
+            // No further than asked: what is damaged beyond is nobody's matter here.
+            let wanted = usize::try_from(to.saturating_sub(after.0)).unwrap_or(BATCH);
             let batch = inspector
-                .read(after, BATCH, BATCH_BYTES)
+                .read(after, wanted.min(BATCH), BATCH_BYTES)
                 .map_err(|fatal| fail(&fatal))?;
             let Some(last) = batch.last() else {
-                return Ok(count);
+                break;
             };
             after = last.position;
             for placed in &batch {
@@ -104,6 +106,7 @@ impl Filter {
                 }
             }
         }
+        Ok(count)
     }
 
     fn passes(&self, placed: &Placed) -> bool {

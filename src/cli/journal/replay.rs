@@ -30,12 +30,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Exit> {
         Exit::Failure
     };
     let summary = inspector.summary().map_err(|fatal| super::fail(&fatal))?;
-    let settings = Settings {
-        instance: summary.instance,
-        kafka: config.kafka.clone(),
-        topics: config.topics.clone(),
-        mode: config.events.mode,
-    };
+    let settings = Settings::of(&config, summary.instance);
     let mut replay = args
         .apply
         .then(|| Replay::new(&settings, args.topic.clone()))

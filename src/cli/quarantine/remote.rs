@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::app::ADMIN_ADDRESS_FILE;
 use crate::cli::health::reachable;
 use crate::config::Config;
+use crate::secret::lines;
 
 /// How long the process may take for one request.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,9 +48,8 @@ impl AdminPort {
             Some(file) => {
                 let text =
                     Zeroizing::new(std::fs::read_to_string(file).map_err(RemoteError::Token)?);
-                text.lines()
-                    .map(str::trim)
-                    .find(|line| !line.is_empty())
+                lines(&text)
+                    .next()
                     .map(|line| Zeroizing::new(line.to_owned()))
             }
             None => None,

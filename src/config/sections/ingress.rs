@@ -50,6 +50,12 @@ pub(super) fn ingress(mut section: Section) -> Ingress {
         proxy_protocol: section.boolean("proxy_protocol").unwrap_or(false),
         tls: section.optional_section("tls").map(tls),
     };
+    if ingress.max_body_bytes == 0 {
+        section.fault(
+            "max_body",
+            "must not be 0: nothing with a body would be taken",
+        );
+    }
     for (key, path) in [("path", &ingress.path), ("ess_path", &ingress.ess_path)] {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
         if !path.starts_with('/')

@@ -3,18 +3,15 @@
 use super::super::reader::Section;
 use super::super::{Delivery, Kafka, Properties, Topics};
 use super::is_instance;
-use crate::publish::OWNED_PROPERTIES;
+use crate::publish::property_fault;
+use crate::secret::lines;
 
 pub(super) fn kafka(mut section: Section) -> Kafka {
     let mut properties = section.map("properties").unwrap_or_default();
     if let Some(file) = section.path("properties_file") {
         match std::fs::read_to_string(&file) {
             Ok(text) => {
-                for line in text
-                    .lines()
-                    .map(str::trim)
-                    .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                {
+                for line in lines(&text) {
                     match line.split_once('=') {
                         Some((name, value)) => {
                             properties.insert(name.trim().to_owned(), value.trim().to_owned());
@@ -28,14 +25,10 @@ pub(super) fn kafka(mut section: Section) -> Kafka {
             Err(error) => section.fault("properties_file", format!("{}: {error}", file.display())),
         }
     }
-    for name in properties
-        .keys()
-        .filter(|name| OWNED_PROPERTIES.contains(&name.as_str()))
-    {
-        section.fault(
-            "properties",
-            format!("`{name}` belongs to the bridge and cannot be set"),
-        );
+    for (name, value) in &properties {
+        if let Some(fault) = property_fault(name, value) {
+            section.fault("properties", fault);
+        }
     }
     let kafka = Kafka {
         brokers: section
@@ -100,18 +93,7 @@ pub(super) fn topics(mut section: Section) -> Topics {
     if topics.routes.values().any(|name| !is_topic(name)) {
         section.fault("routes", NO_TOPIC);
     }
-    let events = [
-        &topics.itinerary,
-        &topics.fop,
-        &topics.profile,
-        &topics.other,
-        &topics.quarantine,
-    ];
-    if events
-        .into_iter()
-        .chain(topics.routes.values())
-        .any(|name| *name == topics.positions)
-    {
+    if topics.of_events().any(|name| *name == topics.positions) {
         section.fault("positions", "must be a topic of its own");
     }
     section.finish();

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
-use super::secrets::{Secrets, lines};
+use crate::secret::{Secrets, lines};
 
 /// `user:password` a line.
 pub(super) fn parse(text: &str) -> Result<Secrets, String> {

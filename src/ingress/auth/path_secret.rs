@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::secrets::{Secrets, lines};
+use crate::secret::{Secrets, lines};
 
 /// One secret a line.
 pub(super) fn parse(text: &str) -> Result<Secrets, String> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, Statement};
 use uuid::Uuid;
 
 use super::{DAMAGED, Remains};
@@ -15,7 +15,8 @@ use crate::journal::batch;
 use crate::journal::checkpoint::{self, Depth};
 use crate::journal::fatal::Broken;
 use crate::journal::mark::{Mark, MarkFile};
-use crate::journal::schema::{self, Epoch, Meta, signed, unsigned};
+use crate::journal::schema::{self, Epoch, Meta};
+use crate::journal::stored::{self, Stored};
 use crate::journal::{deliveries, open, quarantine, record_codec};
 use crate::record::{Position, QuarantineFacts, Record};
 
@@ -27,33 +28,21 @@ const STEP: u64 = 1_000;
 /// A row of `records` that is whole.
 pub(super) struct WholeRow {
     end_bytes: u64,
-    crc: u32,
     payload: Vec<u8>,
 }
 
 /// The row at `position`, if it can be read, has its checksum and decodes.
 pub(super) fn whole_row(connection: &Connection, position: Position) -> Option<WholeRow> {
-    let (end_bytes, crc, payload) = connection
-        .prepare_cached("SELECT end_bytes, crc, payload FROM records WHERE position = ?1")
-        .ok()?
-        .query_row(params![position], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, i64>(1)?,
-                row.get::<_, Vec<u8>>(2)?,
-            ))
+    let read = stored::at(connection, position, |stored| {
+        stored.checked_crc()?;
+        Ok(WholeRow {
+            end_bytes: stored.end_bytes,
+            payload: stored.payload.to_owned(),
         })
-        .optional()
-        .ok()??;
-    let end_bytes = unsigned(end_bytes);
-    let expected =
-        record_codec::crc_in_place(record_codec::crc_of_bytes(&payload), position, end_bytes);
-    record_codec::decode(&Bytes::copy_from_slice(&payload)).ok()?;
-    (crc == i64::from(expected)).then_some(WholeRow {
-        end_bytes,
-        crc: expected,
-        payload,
-    })
+    });
+    let row = read.ok().flatten()?;
+    record_codec::decode(&Bytes::copy_from_slice(&row.payload)).ok()?;
+    Some(row)
 }
 
 /// Builds the new database. Returns the mark that belongs to it.
@@ -72,16 +61,12 @@ pub(super) fn rebuild(
     let plan = &remains.plan;
     let epochs = epochs_after(remains);
     let newest = epochs.last().map_or(Uuid::nil(), |epoch| epoch.uuid);
-    let mut meta = remains.meta.clone().unwrap_or_else(|| Meta {
-        instance: instance.to_owned(),
-        transactional_prefix: transactional_prefix.to_owned(),
-        cluster_id: None,
-        generation: 0,
-        published: Position(plan.first.0 - 1),
-        published_end_bytes: 0,
-        published_hint: None,
-        first_position: plan.first,
-        quarantine_bytes: 0,
+    let mut meta = remains.meta.clone().unwrap_or_else(|| {
+        Meta::new(
+            instance.to_owned(),
+            transactional_prefix.to_owned(),
+            plan.first,
+        )
     });
     meta.first_position = if plan.last < plan.first {
         Position(1)
@@ -93,15 +78,16 @@ pub(super) fn rebuild(
         Position(plan.first.0 - 1),
         plan.last.max(Position(plan.first.0 - 1)),
     );
+    schema::create(&connection, &meta, epochs[0])?;
     let mut copy = Copy {
         old: &remains.connection,
         new: &connection,
+        insert: stored::prepare_insert(&connection)?,
         recount: false,
         end_bytes: 0,
         published_end_bytes: 0,
         quarantine_bytes: 0,
     };
-    schema::create(&connection, &meta, epochs[0])?;
     in_transaction(&connection, || {
         epochs
             .iter()
@@ -144,7 +130,7 @@ pub(super) fn swap(directory: &Path, aside: &Path, mark: Mark) -> Result<(), Bro
         if directory.join(open::MARK).exists() {
             fs::copy(directory.join(open::MARK), aside.join(open::MARK))?;
         }
-        for name in ["journal.db-shm", open::LOG, open::DATABASE] {
+        for name in [open::LOG_INDEX, open::LOG, open::DATABASE] {
             match fs::rename(directory.join(name), aside.join(name)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
@@ -204,6 +190,7 @@ fn epochs_after(remains: &Remains) -> Vec<Epoch> {
 struct Copy<'a> {
     old: &'a Connection,
     new: &'a Connection,
+    insert: Statement<'a>,
     /// Once a stub changed the byte count, later rows are counted and summed anew.
     recount: bool,
     end_bytes: u64,
@@ -213,53 +200,34 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     fn record(&mut self, position: Position, published: Position) -> Result<(), Broken> {
-        let row = whole_row(self.old, position);
-        let row = match row {
-            Some(row) if self.recount => self.counted(position, row.payload),
-            Some(row) => row,
-            None => {
-                self.recount = true;
-                let row = self.counted(position, record_codec::encode(&stub()));
-                tracing::warn!(%position, "this record is lost; a stub takes its place");
-                row
+        let row = whole_row(self.old, position).unwrap_or_else(|| {
+            self.recount = true;
+            tracing::warn!(%position, "this record is lost; a stub takes its place");
+            WholeRow {
+                end_bytes: 0,
+                payload: record_codec::encode(&stub()),
             }
+        });
+        let bytes = row.payload.len() as u64;
+        self.end_bytes = if self.recount {
+            self.end_bytes + bytes
+        } else {
+            row.end_bytes
         };
-        self.end_bytes = row.end_bytes;
         if position <= published {
-            self.published_end_bytes = row.end_bytes;
+            self.published_end_bytes = self.end_bytes;
         } else if self.published_end_bytes == 0 {
             // The first that waits: what was before it is what Kafka has.
-            self.published_end_bytes = row.end_bytes - row.payload.len() as u64;
+            self.published_end_bytes = self.end_bytes - bytes;
         }
-        self.new
-            .prepare_cached(
-                "INSERT INTO records (position, end_bytes, crc, payload) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![
-                position,
-                signed(row.end_bytes),
-                row.crc,
-                row.payload
-            ])?;
+        let crc = record_codec::crc_of_bytes(&row.payload);
+        Stored::new(position, self.end_bytes, &row.payload, crc).insert(&mut self.insert)?;
         let record = record_codec::decode(&Bytes::from(row.payload))
             .map_err(|error| Broken::damaged(position, error.to_string()))?;
         if record.kind == EventType::Quarantined {
             self.quarantine_bytes += quarantine::copy(self.old, self.new, position, Some(&record))?;
         }
         Ok(())
-    }
-
-    fn counted(&self, position: Position, payload: Vec<u8>) -> WholeRow {
-        let end_bytes = self.end_bytes + payload.len() as u64;
-        WholeRow {
-            end_bytes,
-            crc: record_codec::crc_in_place(
-                record_codec::crc_of_bytes(&payload),
-                position,
-                end_bytes,
-            ),
-            payload,
-        }
     }
 
     /// Bodies whose record is gone, or that lie under the position of a record which Kafka refused.

@@ -132,6 +132,13 @@ fn nothing_that_some_parser_reads_as_another_host_is_trusted() {
         "https://www.con\u{ad}cur.com/x",
         "https://www.concur.com/\u{10a}x",
         "https://www.concur.com/é",
+        // what RFC 3986 does not know, and some parsers throw at
+        "https://www.concur.com/a%zzb",
+        "https://www.concur.com/a%2",
+        "https://www.concur.com/a%",
+        "https://www.concur.com/a[b]",
+        "https://www.concur.com/[token",
+        "https://www.concur.com/?a=[1]",
         "https://xn--cncur-jua.com/x",
         "https://xn--a.concur.com/x",
         "https://www_1.concur.com/x",
@@ -156,6 +163,21 @@ fn nothing_that_some_parser_reads_as_another_host_is_trusted() {
         let placed = place(Some(text.to_owned()), &ObjectUriHosts::default());
         assert_eq!(placed.object_uri, None);
         assert_eq!(placed.object_uri_untrusted.as_deref(), Some(text));
+    }
+}
+
+#[test]
+fn of_single_characters_a_path_holds_those_that_rfc_3986_lets_stand() {
+    // Unreserved marks, sub-delims, and the delimiters that a path, query or fragment may hold.
+    let marks = concat!("-._~", "!$&'()*+,;=", ":@/?#");
+    for byte in 0..=u8::MAX {
+        let char = char::from(byte);
+        let stands = char.is_ascii_alphanumeric() || marks.contains(char);
+        assert_eq!(
+            trusted(&format!("https://www.concur.com/a{char}b")),
+            stands,
+            "{char:?}"
+        );
     }
 }
 

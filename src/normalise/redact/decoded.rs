@@ -4,36 +4,42 @@
 //! the output is looked at after every byte: one pass, linear, and since escapes cannot overlap the result does not
 //! depend on the order.
 
+/// The value of each hexadecimal digit of either case; [`NO_DIGIT`] for every other byte. A table, because a long text of
+/// escapes asks for every byte.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value] as usize] = value as u8;
+        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+
+const NO_DIGIT: u8 = 0xff;
+
 /// The byte that two hexadecimal digits of either case stand for.
 pub(in crate::normalise) fn hex_pair(high: u8, low: u8) -> Option<u8> {
-    Some(hex_digit(high)? << 4 | hex_digit(low)?)
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
+    let (high, low) = (DIGITS[usize::from(high)], DIGITS[usize::from(low)]);
+    (high | low != NO_DIGIT).then_some(high << 4 | low)
 }
 
 /// The bytes with every escape undone.
 pub(super) fn fully(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let plain = memchr::memchr(b'%', text).unwrap_or(text.len());
-    out.extend_from_slice(&text[..plain]);
-    for &byte in &text[plain..] {
-        out.push(byte);
-        while let [.., b'%', high, low] = out[..]
+    let mut out = text.to_vec();
+    let mut end = memchr::memchr(b'%', text).unwrap_or(text.len());
+    for &byte in &text[end..] {
+        out[end] = byte;
+        end += 1;
+        while let [.., b'%', high, low] = out[..end]
             && let Some(decoded) = hex_pair(high, low)
         {
-            out.truncate(out.len() - 2);
-            if let Some(last) = out.last_mut() {
-                *last = decoded;
-            }
+            end -= 2;
+            out[end - 1] = decoded;
         }
     }
+    out.truncate(end);
     out
 }
 

@@ -1,5 +1,7 @@
 //! Every string of an event, by name: a field that is added later does not compile until somebody decided here.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::Secrets;
@@ -39,13 +41,17 @@ pub(super) fn clean(secrets: &Secrets<'_>, event: &mut Event, rules: &Rules) {
     let mut lost_id = None;
     if let Some(Delivery {
         topic,
-        id,
+        sender_id,
+        serves,
         sha256: _,
     }) = delivery
     {
         secrets.clean(topic);
-        if secrets.text(id) {
-            lost_id = id.take();
+        // The sender's id is kept as sent, since repeats are recognised by it, unless it becomes the event's.
+        if *serves && let Some(Cow::Owned(id)) = sender_id.as_deref().map(|id| secrets.cleaned(id))
+        {
+            *serves = false;
+            lost_id = Some(id);
         }
     }
     secrets.data(data, rules, lost_id);
@@ -192,7 +198,7 @@ impl Secrets<'_> {
     fn map(&self, map: &mut Map<String, Value>) {
         if map
             .keys()
-            .any(|name| matches!(self.cleaned(name), std::borrow::Cow::Owned(_)))
+            .any(|name| matches!(self.cleaned(name), Cow::Owned(_)))
         {
             *map = std::mem::take(map)
                 .into_iter()

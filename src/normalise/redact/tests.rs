@@ -88,6 +88,32 @@ fn several_tokens_are_replaced_at_once_and_blank_ones_never() {
 }
 
 #[test]
+fn a_request_that_names_more_tokens_than_can_be_looked_for_is_no_event() {
+    let named = |count: usize| {
+        let query: String = (0..count)
+            .map(|n| format!("token{n}=secret-{n}&"))
+            .collect();
+        let body = format!("{{\"facts\":[{}0]}}", "\"ab\",".repeat(50_000));
+        let postback = Postback {
+            dialect: crate::postback::Dialect::Ess,
+            query,
+            headers: http::HeaderMap::new(),
+            body: body.into(),
+            received_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let rules = Rules {
+            object_uri_hosts: crate::config::ObjectUriHosts::default(),
+        };
+        let start = std::time::Instant::now();
+        let outcome = crate::normalise::normalise(&postback, &rules);
+        assert!(start.elapsed().as_millis() < 2_000);
+        outcome.map(drop).map_err(|malformed| malformed.reason)
+    };
+    assert_eq!(named(32), Ok(()));
+    assert_eq!(named(33), Err(crate::normalise::Reason::TooComplex));
+}
+
+#[test]
 fn hostile_texts_take_linear_time() {
     let token = "a".repeat(8_000) + "b";
     for text in [

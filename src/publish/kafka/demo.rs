@@ -46,14 +46,7 @@ impl DemoBroker {
     /// See [`DemoError`].
     pub fn start(topics: &Topics) -> Result<Self, DemoError> {
         let cluster = MockCluster::new(1)?;
-        let events = [
-            &topics.itinerary,
-            &topics.fop,
-            &topics.profile,
-            &topics.other,
-            &topics.quarantine,
-        ];
-        let events: Vec<String> = events.into_iter().cloned().collect();
+        let events: Vec<String> = topics.of_events().cloned().collect();
         for topic in &events {
             cluster.create_topic(topic, PARTITIONS, 1)?;
         }

@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use tokio::sync::oneshot;
 
 use super::super::cluster::Limits;
-use super::super::failure::{Decision, Failure, FailureKind};
+use super::super::failure::{Decision, Failure};
 use super::super::message::Message;
 use super::errors;
 use super::listener::Listener;
@@ -25,6 +25,14 @@ type Waiter = oneshot::Sender<Result<(), Failure>>;
 pub(crate) struct DirectProducer {
     inner: BaseProducer<Answers>,
     probe_topic: String,
+}
+
+/// Why a producer has to be replaced.
+pub(crate) enum Spent {
+    /// It is beyond repair: nothing that is sent arrives.
+    Producer(Failure),
+    /// A new one or an operator has to mend what became of a message; others may fare better.
+    Delivery(Failure),
 }
 
 /// Answers each waiter when its message is delivered or given up.
@@ -94,17 +102,13 @@ impl DirectProducer {
         usize::try_from(self.inner.in_flight_count()).unwrap_or(0)
     }
 
-    /// The failure that this producer does not get over, if there is one.
-    pub(crate) fn take_failure(&self) -> Option<Failure> {
+    /// What this producer does not get over, if there is anything.
+    pub(crate) fn spent(&self) -> Option<Spent> {
         let context = self.inner.context();
-        if let Some((code, reason)) = self.inner.client().fatal_error() {
-            let reason = context.listener.secrets().mask(&reason).into_owned();
-            return Some(Failure::new(
-                FailureKind::Abortable,
-                format!("the producer is beyond repair: {code}: {reason}"),
-            ));
-        }
-        context.failed().take()
+        let what = "the producer is beyond repair";
+        errors::fatal(what, self.inner.client(), &context.listener)
+            .map(Spent::Producer)
+            .or_else(|| context.failed().take().map(Spent::Delivery))
     }
 
     /// Whether all brokers went away since this was last asked, and why.

@@ -1,5 +1,7 @@
 //! librdkafka's errors as kinds of failure.
 
+use rdkafka::ClientContext;
+use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::super::failure::{Failure, FailureKind};
@@ -20,6 +22,23 @@ pub(super) fn failure(what: &str, error: &KafkaError, listener: &Listener) -> Fa
 /// A failure that the broker gave as a bare code.
 pub(super) fn coded(what: &str, code: Code) -> Failure {
     Failure::new(kind_of_code(code), format!("{what}: {code}"))
+}
+
+/// Why a client is beyond repair, if it is.
+pub(super) fn fatal<C: ClientContext>(
+    what: &str,
+    client: &Client<C>,
+    listener: &Listener,
+) -> Option<Failure> {
+    let (code, reason) = client.fatal_error()?;
+    let kind = match kind_of_code(code) {
+        kind @ (FailureKind::Fenced | FailureKind::Authorization | FailureKind::Unsupported) => {
+            kind
+        }
+        _ => FailureKind::Abortable,
+    };
+    let reason = listener.secrets().mask(&reason);
+    Some(Failure::new(kind, format!("{what}: {code}: {reason}")))
 }
 
 /// An error in words. The value of a refused property may be a password and is left out.

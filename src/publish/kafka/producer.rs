@@ -10,7 +10,7 @@ use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 
 use super::super::cluster::{CallError, Limits, Producer, SendError};
-use super::super::failure::{Failure, FailureKind};
+use super::super::failure::Failure;
 use super::super::message::{Message, Subject};
 use super::errors;
 use super::listener::Listener;
@@ -68,17 +68,8 @@ impl KafkaProducer {
     /// A failure of a call; when the producer is beyond repair, the reason for that.
     fn failure(&self, what: &str, error: &KafkaError) -> Failure {
         let listener = &self.inner.context().listener;
-        if let Some((code, reason)) = self.inner.client().fatal_error() {
-            let kind = match errors::kind_of_code(code) {
-                FailureKind::Fenced => FailureKind::Fenced,
-                FailureKind::Authorization => FailureKind::Authorization,
-                FailureKind::Unsupported => FailureKind::Unsupported,
-                _ => FailureKind::Abortable,
-            };
-            let reason = listener.secrets().mask(&reason).into_owned();
-            return Failure::new(kind, format!("{what}: {code}: {reason}"));
-        }
-        errors::failure(what, error, listener)
+        errors::fatal(what, self.inner.client(), listener)
+            .unwrap_or_else(|| errors::failure(what, error, listener))
     }
 
     /// The outcome of a call that can be resumed when its time was too short.
@@ -149,12 +140,10 @@ impl Producer for KafkaProducer {
     }
 
     fn failed_delivery(&self) -> Option<(Option<Position>, Failure)> {
-        let (position, failure) = self.inner.context().outcome().failed.clone()?;
-        if let Some((code, _)) = self.inner.client().fatal_error() {
-            let error = KafkaError::Global(code);
-            return Some((position, self.failure(&failure.text, &error)));
-        }
-        Some((position, failure))
+        let context = self.inner.context();
+        let (position, failure) = context.outcome().failed.clone()?;
+        let fatal = errors::fatal(&failure.text, self.inner.client(), &context.listener);
+        Some((position, fatal.unwrap_or(failure)))
     }
 
     fn position_offset(&self) -> Option<i64> {

@@ -7,11 +7,11 @@ use rdkafka::producer::BaseProducer;
 
 use super::super::cluster::Limits;
 use super::listener::{Listener, Secrets};
-use crate::config::{Delivery, Kafka};
+use crate::config::{Delivery, Kafka, Properties};
 
 /// Properties that an operator cannot set: a guarantee of the bridge hangs on each, or another key of the configuration
 /// is the place for it.
-pub const OWNED_PROPERTIES: &[&str] = &[
+const OWNED_PROPERTIES: &[&str] = &[
     "acks",
     "allow.auto.create.topics",
     "auto.offset.reset",
@@ -54,14 +54,22 @@ pub(crate) fn librdkafka_version() -> String {
     rdkafka::util::get_rdkafka_version().1
 }
 
-/// What librdkafka has against the properties, without connecting anywhere.
+/// What is wrong with one of the operator's properties, as far as it can be told from itself alone.
+pub fn property_fault(name: &str, value: &str) -> Option<String> {
+    if OWNED_PROPERTIES.contains(&name) {
+        return Some(format!("`{name}` belongs to the bridge and cannot be set"));
+    }
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    let error = config.create_native_config().err()?;
+    let secrets = Secrets::of(&Properties([(name.to_owned(), value.to_owned())].into()));
+    Some(super::errors::describe(&error, &secrets))
+}
+
+/// What librdkafka has against the properties together, without connecting anywhere.
 pub(crate) fn verify(settings: &ClientSettings) -> Result<(), String> {
-    let limits = Limits {
-        batch_bytes: None,
-        message_bytes: None,
-    };
     settings
-        .producer(limits)
+        .producer(Limits::default())
         .create::<BaseProducer>()
         .map(drop)
         .map_err(|error| super::errors::describe(&error, &settings.secrets))
@@ -115,7 +123,9 @@ impl ClientSettings {
     pub(super) fn producer(&self, limits: Limits) -> ClientConfig {
         let mut config = self.base();
         self.producing(&mut config, limits);
-        config.set("linger.ms", "1");
+        // A transaction is queued within this time, and goes in few large batches. Of an idempotent producer librdkafka has
+        // one batch of a partition on its way, and spins until it is acknowledged when more lingered long enough.
+        config.set("linger.ms", "5");
         if self.transactional() {
             // Bounds how long a predecessor that was killed hides the end of the topics from readers of read_committed.
             config.set("transaction.timeout.ms", "30000");
@@ -170,7 +180,7 @@ impl ClientSettings {
         config
             .set("batch.size", batch_bytes.to_string())
             .set("message.max.bytes", message_bytes.to_string())
-            // A transaction is 4 MiB at most; one message alone may be larger.
+            // A transaction is 2 MiB at most; one message alone may be larger.
             .set("queue.buffering.max.kbytes", "16384")
             .set("queue.buffering.max.messages", "20000")
             // The bridge has seen the topics before it sends: one that is gone is gone.

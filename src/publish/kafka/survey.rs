@@ -10,7 +10,7 @@ use rdkafka::admin::{
 use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
-use rdkafka::metadata::MetadataTopic;
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 
 use super::super::failure::{Failure, FailureKind};
 use super::super::topics::{Facts, NewTopic, Seen};
@@ -122,25 +122,17 @@ fn state_of(topic: &MetadataTopic) -> Result<Facts, Failure> {
             code.into(),
         ));
     }
-    // A transaction must not be ended while a partition has no leader: Kafka 4.3.0 and 4.3.1 then leave out the
-    // partition's marker for good (KAFKA-20734), and consumers stop there until an operator aborts what hangs. What a
-    // predecessor left open `init_transactions` ends.
-    if let Some(orphan) = topic
-        .partitions()
-        .iter()
-        .find(|partition| partition.leader() < 0)
-    {
-        return Err(errors::coded(
-            &format!("topic {} partition {}", topic.name(), orphan.id()),
-            RDKafkaErrorCode::LeaderNotAvailable,
-        ));
-    }
     Ok(Facts {
         partitions: topic.partitions().len(),
         replicas: topic
             .partitions()
             .first()
             .map_or(0, |partition| partition.replicas().len()),
+        leaderless: topic
+            .partitions()
+            .iter()
+            .find(|partition| partition.leader() < 0)
+            .map(MetadataPartition::id),
         ..Facts::default()
     })
 }

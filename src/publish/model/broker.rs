@@ -189,16 +189,20 @@ impl World {
             let transaction = self.ending.remove(0);
             self.transactions[transaction] = State::Committed;
         }
-        if let Some(transaction) = self.late_commit
-            && (calm || self.random.random_bool(0.2))
-        {
-            self.late_commit = None;
-            self.end_transaction(transaction);
+        if self.late_commit.is_some() && (calm || self.random.random_bool(0.2)) {
+            self.late_commit_lands();
         }
         self.neighbour();
         if self.fault(0.01) || (calm && self.current.is_some() && !self.stage.lives(self.holder)) {
             // The broker gives the transaction up.
             self.take_over();
+        }
+    }
+
+    /// A commit whose sender heard nothing of it is carried out after all.
+    fn late_commit_lands(&mut self) {
+        if let Some(transaction) = self.late_commit.take() {
+            self.end_transaction(transaction);
         }
     }
 

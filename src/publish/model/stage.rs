@@ -146,8 +146,12 @@ impl World {
             .collect()
     }
 
-    /// Who is started again when nobody lives.
-    fn reborn(&self) -> Option<usize> {
+    /// Who is started again when nobody lives: the one that published last. Among twins that is known only when what the
+    /// dead one had sent has arrived.
+    fn reborn(&mut self) -> Option<usize> {
+        if self.stage.sites.len() > 1 {
+            self.late_commit_lands();
+        }
         let down = self.all_in(|state| matches!(state, State::Down { .. }));
         let owner = self.owner().filter(|owner| down.contains(owner));
         let site = owner.or_else(|| down.first().copied());

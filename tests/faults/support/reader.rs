@@ -146,6 +146,7 @@ pub struct Follower {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
+    begin_anew: AtomicBool,
     read: Mutex<Vec<Observed>>,
     tags: Mutex<HashSet<Tag>>,
 }
@@ -180,6 +181,12 @@ impl Follower {
         tags.into_iter().filter(|tag| !seen.contains(tag)).count()
     }
 
+    /// Reads on with another consumer: from the beginning, passing over what was read. Errors that a mock cluster gives to everybody may leave a
+    /// partition of librdkafka's consumer without a fetch for good.
+    pub fn begin_anew(&self) {
+        self.shared.begin_anew.store(true, Ordering::Relaxed);
+    }
+
     /// Stops, and returns what was read, in the order of each partition.
     pub fn finish(self) -> Outcome<Vec<Observed>> {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -196,12 +203,17 @@ impl Follower {
 }
 
 fn follow(source: &Source, shared: &Shared) -> Outcome {
-    let consumer = source.consumer()?;
+    let mut consumer = source.consumer()?;
     let mut assigned = HashSet::new();
     let mut discovery: Option<Instant> = None;
-    // A broker that comes back may have its consumers begin again at the beginning.
+    // A broker that comes back may have its consumers begin again at the beginning, as a new consumer does.
     let mut next: HashMap<(String, i32), i64> = HashMap::new();
     while !shared.stop.load(Ordering::Relaxed) {
+        if shared.begin_anew.swap(false, Ordering::Relaxed) {
+            consumer = source.consumer()?;
+            assigned.clear();
+            discovery = None;
+        }
         if discovery.is_none_or(|at| at.elapsed() > DISCOVERY_PERIOD * (1 + assigned.len() as u32))
         {
             source.assign_new(&consumer, &mut assigned)?;

@@ -31,17 +31,20 @@ async fn requests_are_counted_by_path_and_status_and_refusals_by_reason() {
         let path = format!("/c4n4ry-{number}");
         assert_eq!(client.ask(postback(&path)).await.unwrap().status, 404);
     }
+    let long = postback(&format!("/postback?{}", "x".repeat(20_000)));
+    bench.connect().await.ask(long).await.unwrap();
     bench.connect().await.ask("c4n4ry\r\n\r\n").await.unwrap();
 
     let text = rendered.render();
     for line in [
         r#"concur_bridge_ingress_requests_total{source="v1",status="200"} 1"#,
+        r#"concur_bridge_ingress_requests_total{source="v1",status="414"} 1"#,
         r#"concur_bridge_ingress_requests_total{source="ess",status="200"} 2"#,
         r#"concur_bridge_ingress_requests_total{source="ess",status="415"} 1"#,
         r#"concur_bridge_ingress_refusals_total{reason="unsupported_encoding"} 1"#,
         r#"concur_bridge_ingress_refusals_total{reason="unknown_path"} 500"#,
         r#"concur_bridge_ingress_refusals_total{reason="bad_http"} 1"#,
-        "concur_bridge_ingress_duration_seconds_count 4",
+        "concur_bridge_ingress_duration_seconds_count 5",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }

@@ -9,6 +9,7 @@ use concur_bridge::publish::Backlog as _;
 use concur_bridge::record::Placed;
 
 use super::*;
+use crate::support::damage::overwrite;
 
 /// The files of a journal that was left as by `kill -9`: nothing closed, the newest records in the log only.
 pub(super) struct Sample {
@@ -91,12 +92,12 @@ pub(super) fn outcome(
     let (options, ends) = watched(config(dir));
     match Journal::open(options) {
         Err(error) => {
-            assert_eq!(error.exit_code(), 3, "{what}: {error}");
+            assert_eq!(error.exit().code(), 3, "{what}: {error}");
             let left = files_of(dir);
             for (name, bytes) in files {
                 assert!(left.get(name) == Some(bytes), "{what}: {name} was changed");
             }
-            if let OpenError::Damaged(damage) = &error {
+            if let OpenError::Fatal(Fatal::Damaged(damage)) = &error {
                 let text = damage.to_string();
                 assert!(text.contains("journal.db"), "{text}");
                 assert!(text.contains("concur-bridge journal verify"), "{text}");
@@ -164,7 +165,7 @@ fn a_missing_log_is_refused_with_the_first_position_that_is_gone() {
     files.remove("journal.db-wal");
     lay_out(dir.path(), &files);
     match refused(dir.path()) {
-        OpenError::Damaged(damage) => {
+        OpenError::Fatal(Fatal::Damaged(damage)) => {
             assert_eq!(damage.position, Some(Position(23)));
             assert_eq!(damage.file, dir.path().join("journal.db"));
             assert!(
@@ -220,7 +221,7 @@ fn a_foreign_file_another_journal_and_another_version_are_refused_by_name() {
     let refusal = |files: &BTreeMap<String, Vec<u8>>| {
         lay_out(dir.path(), files);
         let error = refused(dir.path());
-        assert_eq!(error.exit_code(), 3, "{error}");
+        assert_eq!(error.exit().code(), 3, "{error}");
         error.to_string()
     };
     let text = refusal(&with(
@@ -240,7 +241,7 @@ fn a_foreign_file_another_journal_and_another_version_are_refused_by_name() {
         set_version(dir.path().join("journal.db"), version);
         let error = refused(dir.path());
         assert!(matches!(error, OpenError::Version { .. }), "{error}");
-        assert_eq!(error.exit_code(), 3);
+        assert_eq!(error.exit().code(), 3);
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
@@ -263,7 +264,10 @@ fn damage_to_a_record_while_it_is_served_stops_the_reader() {
         let journal = Journal::open(options).unwrap();
         let mut backlog = journal.backlog().unwrap();
         overwrite(&dir.path().join("journal.db"), b"\"n\":150,", b"\"n\":151,");
-        let error = backlog.read(Position(0), 1_000, 1 << 20).unwrap_err();
+        // What lies before is given: it is whole.
+        let before = backlog.read(Position(0), 1_000, 1 << 20).unwrap();
+        assert_eq!(before.len(), 149);
+        let error = backlog.read(Position(149), 1_000, 1 << 20).unwrap_err();
         assert!(error.to_string().contains("position 150"), "{error}");
         journal.close().await;
     });
@@ -293,7 +297,7 @@ fn damage_beyond_what_start_reads_is_found_in_the_background() {
         let (options, ends) = watched(config(dir.path()));
         let journal = Journal::open(options).unwrap();
         let fatal = ends.recv_timeout(Duration::from_secs(60)).unwrap();
-        assert_eq!(fatal.exit_code(), 3);
+        assert_eq!(fatal.exit().code(), 3);
         assert!(
             fatal.to_string().contains("the checksum of this record"),
             "{fatal}"
@@ -305,21 +309,4 @@ fn damage_beyond_what_start_reads_is_found_in_the_background() {
         );
         journal.close().await;
     });
-}
-
-/// Overwrites every copy: SQLite leaves old ones in the unused parts of its pages.
-pub(super) fn overwrite(file: &Path, old: &[u8], new: &[u8]) {
-    use std::os::unix::fs::FileExt as _;
-    let bytes = fs::read(file).unwrap();
-    let file = fs::OpenOptions::new().write(true).open(file).unwrap();
-    let copies = bytes
-        .windows(old.len())
-        .enumerate()
-        .filter(|(_, window)| *window == old);
-    let mut count = 0;
-    for (at, _) in copies {
-        file.write_all_at(new, at as u64).unwrap();
-        count += 1;
-    }
-    assert!(count > 0, "nothing to damage");
 }

@@ -3,8 +3,8 @@
 use concur_bridge::journal::{Inspector, OpenError};
 use concur_bridge::publish::Backlog as _;
 
-use super::damage::overwrite;
 use super::*;
+use crate::support::damage::overwrite;
 
 #[test]
 fn a_served_and_a_stopped_journal_say_the_same_of_themselves() {
@@ -108,4 +108,22 @@ fn a_directory_without_a_journal_says_so_and_stays_empty() {
     let error = Inspector::open(dir.path()).err().unwrap();
     assert!(matches!(error, OpenError::Directory { .. }), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn beyond_the_last_record_there_is_nothing_however_far_beyond() {
+    let dir = tempfile::tempdir().unwrap();
+    block_on(async {
+        let journal = open(dir.path());
+        append_all(&journal, (1..=2).map(record)).await;
+        append_all(&journal, [quarantined(3, "doctype", 400)]).await;
+        journal.close().await;
+    });
+    let inspector = Inspector::open(dir.path()).unwrap();
+    for after in [3, 4, 1 << 63, u64::MAX - 1, u64::MAX].map(Position) {
+        let read = inspector.read(after, 100, 1 << 20);
+        assert_eq!(read, Ok(Vec::new()), "records beyond {after}");
+        let quarantine = inspector.quarantine(after, 100);
+        assert_eq!(quarantine, Ok(Vec::new()), "quarantine beyond {after}");
+    }
 }

@@ -183,7 +183,7 @@ fn a_second_process_on_the_same_directory_is_told_who_holds_it() {
         let journal = open(dir.path());
         let error = refused(dir.path());
         assert!(matches!(error, OpenError::Locked { .. }), "{error}");
-        assert_eq!(error.exit_code(), 5);
+        assert_eq!(error.exit().code(), 5);
         assert!(
             error.to_string().contains(&std::process::id().to_string()),
             "{error}"
@@ -210,7 +210,7 @@ fn another_instance_or_prefix_is_refused_and_none_means_the_journals_own() {
         ] {
             let error = Journal::open(changed).err().unwrap();
             assert!(matches!(error, OpenError::Identity { .. }), "{error}");
-            assert_eq!(error.exit_code(), 2);
+            assert_eq!(error.exit().code(), 2);
         }
         let journal = Journal::open(Options {
             instance: None,
@@ -258,7 +258,7 @@ fn a_directory_that_is_a_file_is_a_fault_of_the_configuration() {
     let path = dir.path().join("file");
     std::fs::write(&path, "").unwrap();
     let error = refused(&path);
-    assert_eq!(error.exit_code(), 2, "{error}");
+    assert_eq!(error.exit().code(), 2, "{error}");
     assert!(error.to_string().contains(path.to_str().unwrap()));
 }
 

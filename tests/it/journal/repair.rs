@@ -6,8 +6,8 @@ use concur_bridge::journal::repair::{self, Plan, RepairError};
 use concur_bridge::journal::{Inspector, Journal, OpenError};
 use concur_bridge::publish::Backlog as _;
 
-use super::damage::overwrite;
 use super::*;
+use crate::support::damage::overwrite;
 
 /// A journal of twenty records of which Kafka has eight, closed, and moved whole into its database.
 fn settled(dir: &Path) {
@@ -104,7 +104,10 @@ fn a_lost_tail_ends_its_uuid_so_that_no_position_is_used_twice() {
     });
     fs::rename(&kept, dir.path().join("journal.db")).unwrap();
     fs::remove_file(dir.path().join("journal.db-wal")).unwrap();
-    assert!(matches!(refused(dir.path()), OpenError::Damaged(_)));
+    assert!(matches!(
+        refused(dir.path()),
+        OpenError::Fatal(Fatal::Damaged(_))
+    ));
     let plan = repaired(dir.path());
     assert_eq!((plan.last, plan.lost_at_end), (Position(20), 5));
     block_on(async {
@@ -143,7 +146,10 @@ fn a_damaged_header_costs_no_record() {
     let mut bytes = fs::read(&database).unwrap();
     bytes[18] = 1;
     fs::write(&database, bytes).unwrap();
-    assert!(matches!(refused(dir.path()), OpenError::Damaged(_)));
+    assert!(matches!(
+        refused(dir.path()),
+        OpenError::Fatal(Fatal::Damaged(_))
+    ));
     let plan = repaired(dir.path());
     assert_eq!((plan.first, plan.last), (Position(1), Position(20)));
     assert_eq!((plan.dropped, plan.lost_at_end), (0, 0));
@@ -195,7 +201,7 @@ fn a_whole_journal_is_left_alone_and_a_served_one_is_not_touched() {
         let journal: Journal = open(dir.path());
         let error = repair::plan(dir.path()).unwrap_err();
         assert!(matches!(error, RepairError::Open(OpenError::Locked { .. })));
-        assert_eq!(error.exit_code(), 5);
+        assert_eq!(error.exit().code(), 5);
         journal.close().await;
     });
 }
@@ -207,6 +213,6 @@ fn a_file_of_which_nothing_can_be_read_is_hopeless_and_left_alone() {
     fs::write(dir.path().join("journal.db"), [7; 8_192]).unwrap();
     let error = repair::repair(dir.path(), "unused", "unused").unwrap_err();
     assert!(matches!(error, RepairError::Hopeless(_)), "{error}");
-    assert_eq!(error.exit_code(), 3);
+    assert_eq!(error.exit().code(), 3);
     assert_eq!(fs::read(dir.path().join("journal.db")).unwrap(), [7; 8_192]);
 }

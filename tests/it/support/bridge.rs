@@ -97,6 +97,11 @@ impl Home {
 
     /// Starts `serve` and waits until it is ready.
     pub(crate) fn serve(&self) -> Bridge {
+        self.serve_with(&[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn serve_with(&self, arguments: &[&str]) -> Bridge {
         let log = self.dir.path().join("log");
         let file = std::fs::File::options()
             .create(true)
@@ -106,6 +111,7 @@ impl Home {
         let already = std::fs::read_to_string(&log).unwrap().lines().count();
         let mut child = self
             .command(&["serve"])
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()

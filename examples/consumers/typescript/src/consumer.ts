@@ -6,8 +6,10 @@
  * - `readUncommitted: false`: the bridge publishes in transactions; what it aborts must not be seen.
  * - Done once per (`source`, `id`): offsets are committed after the work, so a crash repeats the last events. Keep the
  *   pair where the work is kept, best in the same transaction; here that is a small file.
- * - The OAuth token comes sealed. It is opened with the key file of the bridge, used, and never printed.
+ * - The OAuth token comes sealed. It is opened with the key file of the bridge, used, and never printed: whoever may
+ *   post chooses it, and libraries quote what they refuse, so of an unexpected error only code or class is told.
  * - A URL is fetched only from `objectUri`, which the bridge has checked. `objectUriUntrusted` may lead anywhere.
+ * - No event stops the others. What cannot be fetched is told and left behind; keep it aside where it matters.
  */
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -35,6 +37,7 @@ interface Event {
 }
 
 const TIMEOUT_MS = 10_000;
+const MAX_ANSWER_BYTES = 10 * 1024 * 1024; // a trip has kilobytes
 
 const { values: options } = parseArgs({
   options: {
@@ -73,6 +76,30 @@ class Seen {
   }
 }
 
+/** Why there are no details, in words that quote neither request nor token. */
+class NoDetails extends Error {}
+
+/** What to tell of an error: our own words, else a code such as `ECONNREFUSED`, else the class. */
+function reason(error: unknown): string {
+  if (error instanceof NoDetails) {
+    return error.message;
+  }
+  const { name, cause } = error as Error & { cause?: { code?: string } };
+  return cause?.code ?? name;
+}
+
+/** The event, or nothing when the value is none, as what others than the bridge write to the topic. */
+function readEvent(value: Buffer | null): Event | undefined {
+  try {
+    const event = JSON.parse(value?.toString() ?? "null");
+    const isEvent = [event.source, event.id, event.type].every((field) => typeof field === "string");
+    const isNamed = event.subject === undefined || typeof event.subject === "string";
+    return isEvent && isNamed && typeof event.data === "object" && event.data !== null ? event : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The bridge's keys, by `kid`. */
 function readKeys(file: string): Map<string, Uint8Array> {
   const { keys } = JSON.parse(readFileSync(file, "utf8")) as { keys: JWK[] };
@@ -87,40 +114,70 @@ async function openToken(token: SealedToken | undefined, keys: Map<string, Uint8
   const key = ({ kid }: { kid?: string }): Uint8Array => {
     const found = keys.get(kid ?? "");
     if (found === undefined) {
-      throw new Error(`no key ${kid} in the key file`);
+      throw new Error("no key of the key file fits");
     }
     return found;
   };
   const allowed = { keyManagementAlgorithms: ["dir"], contentEncryptionAlgorithms: ["A256GCM"] };
-  const { plaintext } = await compactDecrypt(token.jwe, key, allowed);
-  return new TextDecoder().decode(plaintext);
+  try {
+    const { plaintext } = await compactDecrypt(token.jwe, key, allowed);
+    return new TextDecoder().decode(plaintext);
+  } catch {
+    throw new NoDetails("the key file does not open the token");
+  }
 }
 
 const xml = new XMLParser({ removeNSPrefix: true, parseTagValue: false });
 
 /** Fetches a document of Concur with the token of the event. */
 async function get(url: URL, token: string, root: string): Promise<any> {
-  const override = options["base-url-override"];
-  const target = override === undefined ? url : new URL(url.pathname + url.search, override);
-  const answer = await fetch(target, {
+  if (!/^[!-~]+$/.test(token)) {
+    throw new NoDetails("the token is no header value");
+  }
+  const answer = await fetch(target(url), {
     headers: { Authorization: `OAuth ${token}`, Accept: "application/xml" },
-    redirect: "error", // a redirect would carry the token to another host
+    redirect: "manual", // a redirect would carry the token to another host
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
-  if (!answer.ok) {
-    throw new Error(`Concur answered ${answer.status}`);
+  if (answer.status !== 200) {
+    await answer.body?.cancel();
+    throw new NoDetails(`Concur answered ${answer.status}`);
   }
-  return xml.parse(await answer.text())[root];
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of answer.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES) {
+      throw new NoDetails("Concur's answer is too long");
+    }
+    chunks.push(chunk);
+  }
+  const document = xml.parse(Buffer.concat(chunks).toString())[root];
+  if (document === undefined) {
+    throw new NoDetails(`Concur's answer is no ${root}`);
+  }
+  return document;
+}
+
+/** Where a URL is fetched. Its path may begin with `//`: resolving it would lead to another host. */
+function target(url: URL): URL {
+  if (options["base-url-override"] === undefined) {
+    return url;
+  }
+  const override = new URL(options["base-url-override"]);
+  override.pathname = url.pathname;
+  override.search = url.search;
+  return override;
 }
 
 /** What Concur says about the event's subject, or why it was not asked. */
 async function details(event: Event, keys: Map<string, Uint8Array>): Promise<string> {
   const { objectUri, user, token: sealed } = event.data;
-  const token = await openToken(sealed, keys);
-  if (token === undefined) {
-    return "no token in the event: ask with your application's own";
-  }
   try {
+    const token = await openToken(sealed, keys);
+    if (token === undefined) {
+      return "no token in the event: ask with your application's own";
+    }
     if (event.type.startsWith("com.concur.itinerary.") && objectUri !== undefined) {
       const trip = await get(new URL(objectUri), token, "Itinerary");
       return `${trip.TripName}, from ${trip.StartDateLocal} to ${trip.EndDateLocal}`;
@@ -134,9 +191,14 @@ async function details(event: Event, keys: Map<string, Uint8Array>): Promise<str
       return `${general.FirstName} ${general.LastName} of ${general.CompanyName}`;
     }
   } catch (error) {
-    return `no details: ${(error as Error).message}`;
+    return `no details: ${reason(error)}`;
   }
   return "nothing to fetch";
+}
+
+/** One line, whatever the fields hold: a line feed in one would begin another event. */
+function printLine(...fields: string[]): void {
+  console.log(fields.join(" | ").replace(/[\x00-\x1f\x7f-\x9f]/g, " "));
 }
 
 const keys = readKeys(options["key-file"]);
@@ -156,12 +218,14 @@ await consumer.subscribe({ topics: options.topics.split(","), fromBeginning: tru
 await consumer.run({
   autoCommit: false,
   eachMessage: async ({ topic, partition, message }) => {
-    if (done >= wanted || message.value === null) {
+    if (done >= wanted) {
       return;
     }
-    const event = JSON.parse(message.value.toString()) as Event;
-    if (!seen.has(event)) {
-      console.log([event.type, event.subject ?? "-", await details(event, keys)].join(" | "));
+    const event = readEvent(message.value);
+    if (event === undefined) {
+      printLine("?", "-", `no event: ${topic} ${partition}@${message.offset}`);
+    } else if (!seen.has(event)) {
+      printLine(event.type, event.subject ?? "-", await details(event, keys));
       seen.add(event);
       done += 1;
     }

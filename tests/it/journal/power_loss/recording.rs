@@ -100,6 +100,9 @@ impl Recording {
             let Some((arguments, result)) = tail.rsplit_once(" = ") else {
                 continue;
             };
+            if result.starts_with('?') {
+                continue; // the process ended in it: nothing was acknowledged after it
+            }
             reader.call(&Call {
                 name,
                 arguments: arguments.trim_end().trim_end_matches(')'),

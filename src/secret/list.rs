@@ -4,11 +4,14 @@ use ring::digest::{SHA256, digest};
 use subtle::{Choice, ConstantTimeEq};
 
 /// Digests of the secrets of one file. The secrets themselves are forgotten once read.
-pub(in crate::ingress) struct Secrets(Vec<[u8; 32]>);
+pub struct Secrets(Vec<[u8; 32]>);
 
 impl Secrets {
     /// The secrets, at least one.
-    pub(super) fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Result<Self, String> {
         let digests: Vec<_> = secrets.map(|secret| sha256(secret.as_bytes())).collect();
         if digests.is_empty() {
             return Err("holds no secret".into());
@@ -17,7 +20,7 @@ impl Secrets {
     }
 
     /// Whether `candidate` is one of them. Takes the same time whichever it is, if any.
-    pub(super) fn contain(&self, candidate: &[u8]) -> bool {
+    pub fn contain(&self, candidate: &[u8]) -> bool {
         let candidate = sha256(candidate);
         let found = self.0.iter().fold(Choice::from(0), |found, secret| {
             found | secret.ct_eq(&candidate)
@@ -27,7 +30,7 @@ impl Secrets {
 }
 
 /// The lines of a secret file: blanks around them, empty ones and comments do not count.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
