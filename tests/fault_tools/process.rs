@@ -35,19 +35,17 @@ fn a_stopped_process_stays_until_it_is_continued_and_killed() {
 fn a_process_that_is_stopped_as_a_whole_writes_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
     let script = r#"
-import sys, threading, os
-def write(n):
-    file = os.open(f"{sys.argv[1]}/{n}", os.O_CREAT | os.O_WRONLY)
-    while True:
-        os.pwrite(file, os.urandom(4096), 0)
-        os.fsync(file)
-for n in range(8):
-    threading.Thread(target=write, args=(n,)).start()
-"#;
+        use threads; use IO::Handle;
+        my @threads = map { my $n = $_; threads->create(sub {
+            open(my $f, ">", "$ARGV[0]/$n") or die;
+            for (my $i = 0; ; $i++) { seek($f, 0, 0); print $f chr(33 + $i % 90) x 4096; $f->flush; $f->sync }
+        }) } 0 .. 7;
+        $_->join for @threads;
+    "#;
     let files = dir.path().join("files");
     std::fs::create_dir(&files).unwrap();
     let mut process = Process::start(
-        Command::new("python3").args(["-c", script]).arg(&files),
+        Command::new("perl").args(["-e", script]).arg(&files),
         &dir.path().join("log"),
     )
     .unwrap();
