@@ -3,6 +3,9 @@
 //! With the feature `failpoints` and `CONCUR_BRIDGE_FAILPOINT=name` or `name:nth` in the environment, the process aborts
 //! when it reaches that step for the nth time (the first without a number); with `stop@name:nth` it stops as if by
 //! SIGSTOP, until somebody continues it. Without the feature `failpoint!` is nothing.
+//!
+//! [`limit`] lets the suite move a limit that is a constant otherwise, so that a fault does not have to wait for it or to
+//! race with it.
 
 /// Marks a step at which the fault suite may kill or stop the process.
 #[macro_export]
@@ -11,6 +14,19 @@ macro_rules! failpoint {
         #[cfg(feature = "failpoints")]
         $crate::failpoint::reach($name);
     };
+}
+
+/// `usual`, or with the feature `failpoints` what the environment variable `name` says instead.
+#[cfg_attr(
+    not(feature = "failpoints"),
+    expect(unused_variables, reason = "the feature reads it")
+)]
+pub(crate) fn limit(name: &str, usual: u64) -> u64 {
+    #[cfg(feature = "failpoints")]
+    if let Ok(Ok(moved)) = std::env::var(name).map(|text| text.parse()) {
+        return moved;
+    }
+    usual
 }
 
 /// Aborts or stops the process when the environment names this step and its turn has come.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::failpoint;
+
 /// Longest request target. Concur's are under 1 KiB, a token that is a JWT makes them 4 KiB; beyond it is 414.
 pub const MAX_TARGET_BYTES: usize = 16 * 1024;
 
@@ -35,7 +37,9 @@ pub(super) const LINGER_BYTES: usize = 1024 * 1024;
 
 /// How long a connection may wait for its client once the process stops. Nothing was promised to it yet, and whoever
 /// is slow must not hold the exit until the drain deadline.
-pub(super) const STOPPING_GRACE: Duration = Duration::from_millis(500);
+pub(super) fn stopping_grace() -> Duration {
+    Duration::from_millis(failpoint::limit("CONCUR_BRIDGE_STOPPING_GRACE_MS", 500))
+}
 
 /// How long after an answer a proven connection keeps what a request needs, 15 KiB of buffers and state, in case that the next
 /// one comes. Making it again takes some microseconds, so that is soon; looking at the clock 10 times a second costs

@@ -130,7 +130,7 @@ impl Pace {
             Phase::Evicted => Duration::ZERO,
         };
         if self.stopping.load(Ordering::Relaxed) {
-            patience = patience.min(limits::STOPPING_GRACE);
+            patience = patience.min(limits::stopping_grace());
         }
         Some(self.origin + Duration::from_millis(word >> 4) + patience)
     }

@@ -46,7 +46,8 @@ pub(super) enum Reached {
 
 /// Bytes of log at which to checkpoint, for a journal of at most `max_size_bytes`.
 pub(super) fn log_bytes_wanted(max_size_bytes: u64) -> u64 {
-    LOG_BYTES.min(max_size_bytes / 8).max(64 << 10)
+    let usual = LOG_BYTES.min(max_size_bytes / 8).max(64 << 10);
+    failpoint::limit("CONCUR_BRIDGE_CHECKPOINT_BYTES", usual)
 }
 
 /// Copies the log into the database, with fsyncs of both.

@@ -9,6 +9,8 @@ use crate::support::disk::{LoopDisk, Meddling, can_mount, can_trace};
 use crate::support::failure::Outcome;
 use crate::support::process::Process;
 
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// Whether to go on; says why not, and fails where the fault suite is required.
 fn possible(check: fn() -> Outcome) -> bool {
     let Err(reason) = check() else { return true };
@@ -58,7 +60,7 @@ fn a_filled_disk_refuses_writes_until_it_is_relieved() {
 
 /// A process that syncs a file ten times a second, and says so.
 fn syncing(dir: &std::path::Path) -> Process {
-    let script = r#"$| = 1; use IO::Handle; open(my $f, ">", $ARGV[0]) or die; for (1 .. 300) { print $f "x"; $f->flush; print($f->sync ? "ok\n" : "failed: $!\n"); select(undef, undef, undef, 0.1); }"#;
+    let script = r#"$| = 1; use IO::Handle; open(my $f, ">", $ARGV[0]) or die; for (1 .. 3000) { print $f "x"; $f->flush; print($f->sync ? "ok\n" : "failed: $!\n"); select(undef, undef, undef, 0.1); }"#;
     Process::start(
         Command::new("perl")
             .args(["-e", script])
@@ -78,16 +80,13 @@ fn an_injected_error_fails_the_sync_of_a_running_process_until_it_is_lifted() {
     let count = |process: &Process, word: &str| process.output().matches(word).count();
     let more = |process: &Process, word: &str| {
         let before = count(process, word);
-        crate::support::wait::until_true(Duration::from_secs(10), word, || {
-            count(process, word) > before
-        })
-        .unwrap();
+        crate::support::wait::until_true(LIMIT, word, || count(process, word) > before).unwrap();
     };
     more(&process, "ok");
     let meddling =
         Meddling::on_everything(process.id(), "fsync:error=EIO", &dir.path().join("strace"))
             .unwrap();
-    meddling.wait_injected(Duration::from_secs(10)).unwrap();
+    meddling.wait_injected(LIMIT).unwrap();
     more(&process, "failed: Input/output error");
     drop(meddling);
     more(&process, "ok");
@@ -110,9 +109,6 @@ fn an_injected_delay_slows_the_sync() {
     let start = std::time::Instant::now();
     let count = || process.output().matches("ok").count();
     let before = count();
-    crate::support::wait::until_true(Duration::from_secs(20), "four syncs", || {
-        count() >= before + 4
-    })
-    .unwrap();
+    crate::support::wait::until_true(LIMIT, "four syncs", || count() >= before + 4).unwrap();
     assert!(start.elapsed() >= Duration::from_millis(3 * 300));
 }

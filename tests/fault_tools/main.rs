@@ -1,5 +1,6 @@
 //! The fault suite's tools, tried on what they are for: does the oracle catch what it must, does the proxy strike the
-//! reply and not the request, does the disk lose what was not synced and nothing else?
+//! reply and not the request, does the disk lose what was not synced and nothing else, and does
+//! the runner tell a broken promise from a line that has shown nothing?
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -10,6 +11,7 @@
 )]
 mod support;
 
+mod attempt;
 mod disk;
 mod observed;
 mod oracle;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::patience::patience;
 use crate::support::proxy::{END_TXN, PRODUCE, Proxy, Strike};
 use crate::support::wait;
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A broker that answers a request with its correlation id and its API key.
 fn broker() -> (SocketAddr, Arc<AtomicU32>) {
@@ -42,7 +43,7 @@ struct Client(TcpStream);
 impl Client {
     fn open(proxy: &Proxy) -> Self {
         let stream = TcpStream::connect(proxy.address()).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.set_read_timeout(Some(patience(LIMIT))).unwrap();
         Self(stream)
     }
 

@@ -7,10 +7,11 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::observed::{Inspector, Observed};
+use crate::support::patience::patience;
 use crate::support::reader::{Follower, Source, read_all};
 use crate::support::wait;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The direct address of a real Kafka; says so when there is none, and fails where one is required.
 fn bootstrap() -> Option<String> {
@@ -37,10 +38,10 @@ fn transaction(producer: &BaseProducer, topics: &[String], contexts: &[String], 
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
     if commit {
-        producer.commit_transaction(LIMIT).unwrap();
+        producer.commit_transaction(patience(LIMIT)).unwrap();
     } else {
-        producer.flush(LIMIT).unwrap();
-        producer.abort_transaction(LIMIT).unwrap();
+        producer.flush(patience(LIMIT)).unwrap();
+        producer.abort_transaction(patience(LIMIT)).unwrap();
     }
 }
 
@@ -78,7 +79,7 @@ fn a_committed_reader_sees_every_committed_event_and_no_aborted_one() {
         inspector: Arc::new(Inspector::default()),
     };
     let follower = Follower::start(source.clone());
-    producer.init_transactions(LIMIT).unwrap();
+    producer.init_transactions(patience(LIMIT)).unwrap();
     let names =
         |range: std::ops::Range<u32>| range.map(|n| format!("i1-0-{n}#1")).collect::<Vec<_>>();
     transaction(&producer, &topics, &names(0..40), true);

@@ -1,6 +1,12 @@
 //! What lines share: one Kafka node behind a proxy, started when the first line asks for it, and a directory each.
+//!
+//! The node outlives the process of a line. The proxy lives in that process, so that the line can strike replies; the
+//! runner keeps the socket that it listens on, whose address the node tells its clients, and hands it to each process as
+//! its standard input.
 
 use std::cell::OnceCell;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -27,7 +33,21 @@ pub(crate) struct Arena {
     /// How long a soak lasts.
     pub soak: Option<std::time::Duration>,
     cycles: Option<u32>,
+    attempt: u32,
     shared: OnceCell<Shared>,
+}
+
+/// The directory of one attempt at a line.
+pub(crate) fn line_dir(root: &Path, line: &str, attempt: u32) -> PathBuf {
+    root.join(match attempt {
+        1 => format!("line-{line}"),
+        _ => format!("line-{line}-attempt-{attempt}"),
+    })
+}
+
+/// The directory of the node that lines share.
+pub(crate) fn shared_kafka(root: &Path) -> PathBuf {
+    root.join("kafka")
 }
 
 /// A node and the proxy in front of its second listener.
@@ -37,44 +57,22 @@ struct Shared {
 }
 
 impl Arena {
-    /// Makes the directory: `FAULTS_DIR` when set, which `dev/faults` sweeps afterwards.
-    pub(crate) fn open(options: &Options) -> Outcome<Self> {
-        let root = match std::env::var_os("FAULTS_DIR") {
-            Some(dir) => PathBuf::from(dir),
-            None => tempfile::tempdir()?.keep(),
-        };
-        std::fs::create_dir_all(&root)?;
-        Ok(Self {
-            root,
+    /// For the process of one line, below `options.root`.
+    pub(crate) fn enter(options: &Options) -> Self {
+        Self {
+            root: options.root.clone(),
             seed: options.seed,
             long: options.long,
             soak: options.soak,
             cycles: options.cycles,
+            attempt: options.attempt,
             shared: OnceCell::new(),
-        })
+        }
     }
 
-    /// Everything of this run is below it.
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Keeps the directory for whoever looks for the reason of a failure.
-    pub(crate) fn keep(&self) -> &Path {
-        // What `dev/faults` finds here it leaves alone.
-        let _ = std::fs::write(self.root.join("keep"), "");
-        &self.root
-    }
-
-    /// Deletes what a line that passed has left.
-    pub(crate) fn forget(&self, line: &str) {
-        // What cannot be deleted is swept with the whole directory.
-        let _ = std::fs::remove_dir_all(self.dir(line));
-    }
-
-    /// The directory of a line.
+    /// The directory of a line; a second attempt has its own.
     pub(crate) fn dir(&self, line: &str) -> PathBuf {
-        self.root.join(format!("line-{line}"))
+        line_dir(&self.root, line, self.attempt)
     }
 
     /// How often a line does its work: as asked for, else by the form.
@@ -94,9 +92,11 @@ impl Arena {
         if let Some(shared) = self.shared.get() {
             return Ok(shared);
         }
-        let proxy = Proxy::listen()?;
+        let listener = std::io::stdin().as_fd().try_clone_to_owned()?;
+        let proxy =
+            Proxy::on(TcpListener::from(listener)).doing("listening on the runner's socket")?;
         let options = ["--advertise".to_owned(), proxy.address().to_string()];
-        let kafka = Kafka::up(&self.root.join("kafka"), 1, &options)?;
+        let kafka = Kafka::shared(&shared_kafka(&self.root), 1, &options)?;
         proxy.forward_to(
             *kafka
                 .proxied

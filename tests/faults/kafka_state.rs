@@ -13,9 +13,10 @@ use crate::support::bridge::Replica;
 use crate::support::failure::{Doing, Outcome, ensure};
 use crate::support::kafka::Kafka;
 use crate::support::oracle::Promises;
+use crate::support::patience::patience;
 use crate::support::sender::{Load, Sent};
 use crate::support::wait;
-use crate::trial::{STOP_LIMIT, Trial};
+use crate::trial::{Trial, stop};
 
 pub(crate) const LINE: Line = Line {
     name: "kafka-state",
@@ -89,15 +90,10 @@ type Case = fn(&Kafka, Trial, Vec<Sent>, u64) -> Outcome<String>;
 /// Some hundred postbacks.
 fn load(trial: &Trial, run: u32, seed: u64) -> Outcome<Vec<Sent>> {
     let sender = Load::new(run, seed).at_rate(1_000).start(&trial.target);
-    wait::until_true(LIMIT, "postbacks to be accepted", || {
+    trial.wait(LIMIT, "postbacks to be accepted", || {
         sender.accepted() >= 300
     })?;
     sender.finish()
-}
-
-fn stop(trial: &mut Trial) -> Outcome {
-    let code = trial.bridge.stop(STOP_LIMIT)?;
-    ensure(code == 0, || format!("stopped with {code}"))
 }
 
 fn positions_topic(trial: &Trial) -> String {
@@ -156,11 +152,11 @@ fn partitions_added(kafka: &Kafka, trial: Trial, mut log: Vec<Sent>, seed: u64) 
 /// The clock is two hours ahead for a while. Publishing has to wait for its return, which is libfaketime's doing and not
 /// the bridge's: see [`shift_clock`](crate::support::process::shift_clock).
 fn clock_ahead(_: &Kafka, mut trial: Trial, mut log: Vec<Sent>, seed: u64) -> Outcome<String> {
-    stop(&mut trial)?;
+    stop(&trial.bridge)?;
     trial.replica.clock = Some("+2h".to_owned());
     trial.restart()?;
     log.extend(load(&trial, 3, seed)?);
-    trial.bridge.process.kill9()?;
+    trial.bridge.kill9()?;
     trial.replica.clock = None;
     go_on(trial, log, seed, Promises::ALL, false)
 }
@@ -171,7 +167,7 @@ fn positions_deleted(
     log: Vec<Sent>,
     seed: u64,
 ) -> Outcome<String> {
-    stop(&mut trial)?;
+    stop(&trial.bridge)?;
     let topic = positions_topic(&trial);
     kafka.tell(&format!("topics --delete --topic {topic}"))?;
     go_on(trial, log, seed, Promises::ALL, true)
@@ -183,7 +179,7 @@ fn positions_emptied(
     log: Vec<Sent>,
     seed: u64,
 ) -> Outcome<String> {
-    stop(&mut trial)?;
+    stop(&trial.bridge)?;
     let offsets = trial.replica.dir.join("offsets.json");
     let topic = positions_topic(&trial);
     std::fs::write(
@@ -203,13 +199,13 @@ fn positions_emptied(
 
 /// Puts a backup back: what was accepted after it is not in the journal any more, but in Kafka.
 fn roll_back(trial: &mut Trial, log: &mut Vec<Sent>, seed: u64) -> Outcome {
-    stop(trial)?;
+    stop(&trial.bridge)?;
     let (journal, backup) = (trial.replica.journal(), trial.replica.dir.join("backup"));
     copy(&journal, &backup)?;
     trial.restart()?;
     log.extend(load(trial, 3, seed)?);
     trial.bridge.wait_published(LIMIT)?;
-    stop(trial)?;
+    stop(&trial.bridge)?;
     std::fs::remove_dir_all(&journal)?;
     copy(&backup, &journal)
 }
@@ -238,7 +234,7 @@ fn rolled_back_without_kafka(
     trial.replica.set_text("kafka.brokers", "127.0.0.1:1");
     trial.restart()?;
     log.extend(load(&trial, 4, seed.wrapping_add(1))?);
-    stop(&mut trial)?;
+    stop(&trial.bridge)?;
     trial
         .replica
         .set("kafka.brokers", brokers.doing("no brokers")?);
@@ -246,7 +242,7 @@ fn rolled_back_without_kafka(
 }
 
 fn journal_replaced(_: &Kafka, mut trial: Trial, log: Vec<Sent>, seed: u64) -> Outcome<String> {
-    stop(&mut trial)?;
+    stop(&trial.bridge)?;
     std::fs::remove_dir_all(trial.replica.journal())?;
     go_on(trial, log, seed, Promises::ALL, true)
 }
@@ -259,19 +255,20 @@ fn positions_blocked(
     mut log: Vec<Sent>,
     seed: u64,
 ) -> Outcome<String> {
-    stop(&mut trial)?;
+    stop(&trial.bridge)?;
     let foreign: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &kafka.bootstrap)
         .set("transactional.id", "somebody-else")
         .set("transaction.timeout.ms", "600000")
         .create()?;
-    foreign.init_transactions(LIMIT)?;
+    let limit = patience(LIMIT);
+    foreign.init_transactions(limit)?;
     foreign.begin_transaction()?;
     let topic = positions_topic(&trial);
     foreign
         .send(BaseRecord::to(&topic).key("somebody").payload("else"))
         .map_err(|(error, _)| error)?;
-    foreign.flush(LIMIT)?;
+    foreign.flush(limit)?;
     trial.restart()?;
     log.extend(load(&trial, 2, seed)?);
     wait::until(LIMIT, "the alarm", || {
@@ -283,11 +280,11 @@ fn positions_blocked(
     ensure(published == 0.0, || {
         format!("{published} published past an open transaction")
     })?;
-    foreign.abort_transaction(LIMIT)?;
+    foreign.abort_transaction(limit)?;
     trial.wait_read(&log)?;
-    let (_, body) = trial.bridge.readyz()?;
-    ensure(!is_degraded(&body, "positions_blocked"), || {
-        format!("still degraded: {body}")
+    wait::until(LIMIT, "the end of the alarm", || {
+        let (_, body) = trial.bridge.readyz()?;
+        Ok((!is_degraded(&body, "positions_blocked")).then_some(()))
     })?;
     Ok(trial.settle(&log, Promises::ALL)?.to_string())
 }
@@ -310,7 +307,7 @@ fn own_transaction_timed_out(
     mut log: Vec<Sent>,
     seed: u64,
 ) -> Outcome<String> {
-    stop(&mut trial)?;
+    stop(&trial.bridge)?;
     trial.replica.set(
         "kafka.properties",
         r#"{ "transaction.timeout.ms" = "2000", "socket.timeout.ms" = "2000" }"#,
@@ -320,9 +317,7 @@ fn own_transaction_timed_out(
     trial.replica.env.insert(failpoint, step);
     trial.restart()?;
     let sender = Load::new(2, seed).at_rate(300).start(&trial.target);
-    wait::until_true(LIMIT, "the bridge to stop", || {
-        trial.bridge.process.is_stopped()
-    })?;
+    trial.bridge.process.wait_stopped(LIMIT)?;
     wait::until(LIMIT, "the transaction to be aborted", || {
         let listed = kafka.tell("transactions list")?;
         let mut ours = listed
@@ -335,7 +330,7 @@ fn own_transaction_timed_out(
         let errors = trial.bridge.metric("concur_bridge_publish_errors_total")?;
         Ok((errors > 0.0).then_some(()))
     })?;
-    wait::until_true(LIMIT, "postbacks to be accepted", || {
+    trial.wait(LIMIT, "postbacks to be accepted", || {
         sender.accepted() >= 300
     })?;
     log.extend(sender.finish()?);

@@ -32,7 +32,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     for _ in 0..cycles {
         // From "hardly begun to publish" to "in full flow".
         wait::pause(rng.between(Duration::from_millis(1), Duration::from_millis(600)));
-        trial.bridge.process.kill9()?;
+        trial.bridge.kill9()?;
         recovery.push(trial.restart()?.after);
     }
     let log = sender.finish()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::arena::Arena;
 use crate::runner::Line;
 use crate::support::bridge::Bridge;
-use crate::support::failure::{Doing, Failure, Outcome, ensure};
+use crate::support::failure::{Doing, Failure, Outcome, ensure_shown};
 use crate::support::oracle::Promises;
 use crate::support::sender::Load;
 use crate::support::traffic::Form;
@@ -25,11 +25,14 @@ pub(crate) const LINE: Line = Line {
 
 const VARIABLE: &str = "CONCUR_BRIDGE_FAILPOINT";
 
-/// How long until a step is reached under load: a checkpoint or a retention round comes by itself.
-const REACH_LIMIT: Duration = Duration::from_secs(30);
+/// How long until a step is reached under load.
+const REACH_LIMIT: Duration = Duration::from_secs(60);
+
+/// Bytes of the log at which the journal checkpoints, so that one comes every few commits.
+const CHECKPOINT_BYTES: (&str, &str) = ("CONCUR_BRIDGE_CHECKPOINT_BYTES", "16384");
 
 fn possible() -> Outcome {
-    ensure(cfg!(feature = "failpoints"), || {
+    ensure_shown(cfg!(feature = "failpoints"), || {
         "needs --features failpoints, as dev/faults has it".into()
     })
 }
@@ -38,11 +41,13 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut rng = arena.rng("2");
     let runs = arena.cycles(1, 25);
     let steps = steps(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")))?;
-    ensure(!steps.is_empty(), || "there is no failpoint in src".into())?;
+    ensure_shown(!steps.is_empty(), || "there is no failpoint in src".into())?;
     let mut replica = arena.replica("2", "bridge-0")?;
     // So that retention has something to do within the line.
     replica.set_text("journal.retain_for", "100ms");
     replica.set_text("journal.retain_size", "0B");
+    let (name, value) = CHECKPOINT_BYTES;
+    replica.env.insert(name.to_owned(), value.to_owned());
     let mut trial = Trial::begin(arena, replica)?;
     let mut load = Load::new(1, rng.next()).at_rate(200);
     load.forms = &[Form::Itinerary, Form::Profile, Form::Fop, Form::Ess];
@@ -50,7 +55,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut deaths = 0_u32;
     for _ in 0..runs {
         for step in &steps {
-            trial.bridge.process.kill9()?;
+            trial.bridge.kill9()?;
             for time in ["once", "twice"] {
                 // A step of the start is passed once a life.
                 let nth = if step.contains(".start.")
@@ -71,11 +76,9 @@ fn run(arena: &Arena) -> Outcome<String> {
             }
             trial.replica.env.remove(VARIABLE);
             trial.restart().doing(format!("start after {step}"))?;
-            let seen = trial.follower.count();
-            wait::until_true(REACH_LIMIT, "publishing to go on", || {
-                trial.follower.count() > seen + 20
-            })
-            .doing(format!("after {step}"))?;
+            trial
+                .wait_flow(REACH_LIMIT, 20)
+                .doing(format!("after {step}"))?;
         }
     }
     let log = sender.finish()?;
@@ -95,7 +98,7 @@ fn dies(bridge: &mut Bridge, target: &crate::support::sender::Target) -> Outcome
     })?;
     match status.code() {
         None => Ok(()),
-        Some(code) => Err(Failure(format!(
+        Some(code) => Err(Failure::broken(format!(
             "ended with {code} instead of dying: {}",
             bridge.last_words()
         ))),

@@ -2,20 +2,17 @@
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::arena::Arena;
 use crate::runner::{Line, anywhere};
 use crate::support::bridge::{Bridge, Replica};
 use crate::support::failure::{Doing, Failure, Outcome, ensure};
-use crate::support::process::run as run_command;
 use crate::support::proxy::Proxy;
 use crate::support::rng::Rng;
 use crate::support::sender::{Load, Target};
 use crate::support::traffic::Form;
 use crate::support::wait;
-use crate::trial::STOP_LIMIT;
 
 pub(crate) const LINE: Line = Line {
     name: "5",
@@ -25,6 +22,8 @@ pub(crate) const LINE: Line = Line {
     possible: anywhere,
     run,
 };
+
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 const PAGE: u64 = 4096;
 const DATABASE: &str = "journal.db";
@@ -127,11 +126,12 @@ fn make_sample(sample: &Replica, seed: u64) -> Outcome {
         let mut load = Load::new(life, seed);
         load.forms = &[Form::Itinerary, Form::Profile, Form::Fop, Form::Ess];
         let sender = load.start(&target);
-        wait::until_true(Duration::from_secs(60), "postbacks accepted", || {
-            sender.accepted() >= records
+        wait::until(START_LIMIT, "postbacks to be accepted", || {
+            bridge.goes_on()?;
+            Ok((sender.accepted() >= records).then_some(()))
         })?;
         sender.finish()?;
-        bridge.process.kill9()?;
+        bridge.kill9()?;
     }
     Ok(())
 }
@@ -175,16 +175,12 @@ fn cases(journal: &Path, flips: u32, rng: &mut Rng) -> Outcome<Vec<Damage>> {
 fn judge(copy: &Replica, whole: &str, tally: &mut Tally) -> Outcome {
     let before = contents(&copy.journal())?;
     let mut bridge = copy.spawn()?;
-    let code = wait::until(
-        Duration::from_secs(30),
-        "the start to end one way or the other",
-        || {
-            if bridge.log_line("ready").is_some() {
-                return Ok(Some(None));
-            }
-            Ok(bridge.process.ended()?.map(|status| Some(status.code())))
-        },
-    )?;
+    let code = wait::until(START_LIMIT, "the start to end one way or the other", || {
+        if bridge.log_line("ready").is_some() {
+            return Ok(Some(None));
+        }
+        Ok(bridge.process.ended()?.map(|status| Some(status.code())))
+    })?;
     match code {
         Some(Some(3)) => {
             tells(&bridge, copy)?;
@@ -195,7 +191,7 @@ fn judge(copy: &Replica, whole: &str, tally: &mut Tally) -> Outcome {
             Ok(())
         }
         None => {
-            let code = bridge.stop(STOP_LIMIT)?;
+            let code = bridge.stop()?;
             ensure(code == 0 || code == 3, || {
                 format!("served, then stopped with {code}: {}", bridge.last_words())
             })?;
@@ -203,14 +199,14 @@ fn judge(copy: &Replica, whole: &str, tally: &mut Tally) -> Outcome {
                 tally.detected += 1;
                 return tells(&bridge, copy);
             }
-            let found = run_command(&mut copy.command(&["journal", "export"])?)?;
+            let found = copy.run(&["journal", "export"])?;
             ensure(found == whole, || {
                 "served, and does not have every record: a silent skip".into()
             })?;
             tally.harmless += 1;
             Ok(())
         }
-        Some(code) => Err(Failure(format!(
+        Some(code) => Err(Failure::broken(format!(
             "ended with {code:?} instead of 3: {}",
             bridge.last_words()
         ))),
@@ -248,7 +244,7 @@ fn met_while_serving(arena: &Arena, seed: u64) -> Outcome {
             .first()
             .doing("no proxied listener")?,
     );
-    let code = bridge.process.wait_exit(Duration::from_secs(60))?;
+    let code = bridge.process.wait_exit(START_LIMIT)?;
     ensure(code == 3, || {
         format!("ended with {code}: {}", bridge.last_words())
     })?;
@@ -279,8 +275,7 @@ fn export(sample: &Replica, to: &Path) -> Outcome<String> {
     copy.dir = to.to_owned();
     copy.set_text("journal.dir", to.join("journal").display());
     copy_journal(&sample.journal(), &copy.journal())?;
-    let mut command: Command = copy.command(&["journal", "export"])?;
-    run_command(&mut command)
+    copy.run(&["journal", "export"])
 }
 
 /// What the files hold. SQLite leaves an empty log where there was none.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::arena::Arena;
 use crate::runner::{Line, anywhere};
-use crate::support::failure::{Doing, Outcome, ensure};
+use crate::support::failure::{Doing, Outcome};
 use crate::support::oracle::Promises;
 use crate::support::proxy::{ADD_PARTITIONS_TO_TXN, END_TXN, INIT_PRODUCER_ID, PRODUCE, Strike};
 use crate::support::sender::Load;
@@ -65,23 +65,17 @@ fn run(arena: &Arena) -> Outcome<String> {
                 proxy.strike(api, strike, if api == INIT_PRODUCER_ID { 1 } else { times });
                 if api == INIT_PRODUCER_ID {
                     // Asked only by a new producer.
-                    trial.bridge.process.kill9()?;
+                    trial.bridge.kill9()?;
                     trial.restart()?;
                 }
                 proxy
                     .wait_struck(before + 1, RECOVERY_LIMIT)
                     .doing(&doing)?;
                 let start = std::time::Instant::now();
-                let seen = trial.follower.count();
-                wait::until_true(RECOVERY_LIMIT, "publishing to go on", || {
-                    trial.follower.count() > seen + 20
-                })
-                .doing(&doing)?;
+                trial.wait_flow(RECOVERY_LIMIT, 20).doing(&doing)?;
                 slowest = slowest.max(start.elapsed());
                 proxy.calm();
-                ensure(trial.bridge.process.ended()?.is_none(), || {
-                    format!("{doing}: the bridge ended: {}", trial.bridge.last_words())
-                })?;
+                trial.bridge.goes_on().doing(&doing)?;
                 struck += proxy.struck() - before;
             }
         }

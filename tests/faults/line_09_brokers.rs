@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use crate::arena::Arena;
 use crate::runner::{Line, anywhere};
-use crate::support::bridge::Replica;
-use crate::support::failure::{Doing, Outcome, ensure};
+use crate::support::bridge::{Bridge, Replica};
+use crate::support::failure::{Doing, Failure, Outcome, ensure};
 use crate::support::kafka::Kafka;
 use crate::support::oracle::Promises;
 use crate::support::sender::{Load, Target};
 use crate::support::wait;
-use crate::trial::{STOP_LIMIT, Trial};
+use crate::trial::{Trial, stop};
 
 pub(crate) const LINE: Line = Line {
     name: "9",
@@ -49,20 +49,14 @@ fn run(arena: &Arena) -> Outcome<String> {
             _ => "leader-election --election-type preferred --all-topic-partitions".to_owned(),
         };
         kafka.tell(&doing)?;
-        let seen = trial.follower.count();
-        wait::until_true(RECOVERY_LIMIT, "publishing to go on", || {
-            trial.follower.count() > seen + 100
-        })
-        .doing(&doing)?;
+        trial.wait_flow(RECOVERY_LIMIT, 100).doing(&doing)?;
         slowest = slowest.max(start.elapsed());
         match run % 4 {
             0 | 1 => drop(kafka.tell(&format!("start {node}"))?),
             2 => drop(kafka.tell(&format!("cont {node}"))?),
             _ => {}
         }
-        ensure(trial.bridge.process.ended()?.is_none(), || {
-            format!("{doing}: the bridge ended: {}", trial.bridge.last_words())
-        })?;
+        trial.bridge.goes_on().doing(&doing)?;
         if run + 1 < runs {
             in_sync(&kafka).doing(&doing)?;
         }
@@ -89,48 +83,60 @@ fn leaderless(arena: &Arena, kafka: &Kafka) -> Outcome<Duration> {
     )?;
     kafka.tell("topics --create --topic line-9-leaderless.other --replica-assignment 2")?;
     kafka.tell("stop 2")?;
-    let mut bridge = replica.start()?;
-    wait::until_true(RECOVERY_LIMIT, "the partition to be named", || {
-        bridge
-            .process
-            .output()
-            .contains("topic line-9-leaderless.other partition 0: ")
+    wait::until(RECOVERY_LIMIT, "the partition to have no leader", || {
+        let unavailable = kafka.tell("topics --describe --unavailable-partitions")?;
+        Ok(unavailable
+            .contains("line-9-leaderless.other")
+            .then_some(()))
     })?;
+    let bridge = replica.start()?;
     let degraded = || -> Outcome<Value> { Ok(bridge.readyz()?.1["degraded"].clone()) };
-    let found = degraded()?;
-    ensure(found == json!(["kafka_down"]), || {
-        format!("degraded is {found}")
+    wait::until(RECOVERY_LIMIT, "the partition to be named", || {
+        no_session(&bridge)?;
+        let named = "topic line-9-leaderless.other partition 0: ";
+        let named = bridge.process.output().contains(named);
+        Ok((named && degraded()? == json!(["kafka_down"])).then_some(()))
     })?;
     serves_without_transactions(&replica)?;
+    no_session(&bridge)?;
     let start = Instant::now();
     kafka.tell("start 2")?;
     wait::until(RECOVERY_LIMIT, "publishing to begin", || {
         Ok((degraded()? == json!([])).then_some(()))
     })?;
     let healed = start.elapsed();
-    let code = bridge.stop(STOP_LIMIT)?;
-    ensure(code == 0, || format!("stopped with {code}"))?;
+    stop(&bridge)?;
     Ok(healed)
+}
+
+/// The bridge calls Kafka reachable once nothing keeps it from beginning a session.
+fn no_session(bridge: &Bridge) -> Outcome {
+    match bridge.log_line("kafka is reachable") {
+        None => Ok(()),
+        Some(line) => Err(Failure::broken(format!(
+            "a session began although a partition has no leader: {line}"
+        ))),
+    }
 }
 
 /// Without transactions only what goes to that partition would wait: all else is taken in and acknowledged by Kafka.
 fn serves_without_transactions(replica: &Replica) -> Outcome {
     let mut replica = replica.clone();
     replica.set_text("ingress.acknowledge_after", "kafka");
-    let mut bridge = replica.start()?;
+    let bridge = replica.start()?;
     let target = Target::default();
     target.set(bridge.ready()?.ingress);
     let sender = Load::new(1, 9).at_rate(50).start(&target);
-    wait::until_true(RECOVERY_LIMIT, "Kafka to acknowledge", || {
-        sender.accepted() >= 50
+    wait::until(RECOVERY_LIMIT, "Kafka to acknowledge", || {
+        bridge.goes_on()?;
+        Ok((sender.accepted() >= 50).then_some(()))
     })?;
     sender.finish()?;
     ensure(
         bridge.process.output().contains("partition 0: no leader"),
         || "a partition without a leader was not warned of".into(),
     )?;
-    let code = bridge.stop(STOP_LIMIT)?;
-    ensure(code == 0, || format!("stopped with {code}"))
+    stop(&bridge).map(drop)
 }
 
 /// The next fault may come only when this one has healed: two of three at once is another promise.

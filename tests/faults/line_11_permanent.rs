@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 use crate::arena::Arena;
 use crate::runner::{Line, anywhere};
 use crate::support::bridge::Replica;
-use crate::support::failure::{Doing, Outcome, ensure};
+use crate::support::failure::{Doing, Outcome, ensure, ensure_shown};
 use crate::support::kafka::Kafka;
 use crate::support::oracle::Promises;
-use crate::support::process::run as run_command;
 use crate::support::sender::{Fate, Load, Sent};
 use crate::support::traffic::Form;
-use crate::support::wait;
 use crate::trial::Trial;
 
 pub(crate) const LINE: Line = Line {
@@ -45,7 +43,7 @@ fn too_large(arena: &Arena) -> Outcome<String> {
     let mut fat = send_fat(&trial, 2, FAT)?;
     trial.bridge.wait_published(ALARM_LIMIT)?;
     // Known from the start, it is not even tried.
-    trial.bridge.process.kill9()?;
+    trial.bridge.kill9()?;
     trial.restart()?;
     fat.extend(send_fat(&trial, 3, FAT)?);
     trial.bridge.wait_published(ALARM_LIMIT)?;
@@ -65,6 +63,9 @@ fn too_large(arena: &Arena) -> Outcome<String> {
         .iter()
         .filter(|sent| matches!(sent.fate, Fate::Accepted(_)))
         .count();
+    ensure_shown(wanted == fat.len(), || {
+        format!("of {} large postbacks {wanted} were accepted", fat.len())
+    })?;
     // What became of them is counted by hand: they are not lost, but stubs and copies.
     log.extend(fat.into_iter().map(Sent::unanswered));
     let replica = trial.replica.clone();
@@ -75,8 +76,7 @@ fn too_large(arena: &Arena) -> Outcome<String> {
         format!("{wanted} records were too large, {stubs} stubs are in {topic}")
     })?;
     let list = ["quarantine", "list", "--json", "--reason", "too_large"];
-    let kept = run_command(&mut replica.command(&list)?)?;
-    let kept = kept.lines().count();
+    let kept = replica.run(&list)?.lines().count();
     ensure(kept == wanted, || {
         format!("{wanted} records were too large, {kept} are in the quarantine")
     })?;
@@ -92,11 +92,9 @@ fn send_fat(trial: &Trial, run: u32, count: usize) -> Outcome<Vec<Sent>> {
     load.body_bytes = 40_000;
     load.rate = Some(20);
     let sender = load.start(&trial.target);
-    wait::until_true(
-        Duration::from_secs(10),
-        "large postbacks to be accepted",
-        || sender.accepted() >= count as u64,
-    )?;
+    trial.wait(ALARM_LIMIT, "large postbacks to be accepted", || {
+        sender.accepted() >= count as u64
+    })?;
     sender.finish()
 }
 
@@ -119,15 +117,14 @@ fn topic_deleted(arena: &Arena) -> Outcome<String> {
     let mut trips = Load::new(1, rng.next()).at_rate(100);
     trips.forms = &[Form::Itinerary];
     let trips = trips.start(&trial.target);
-    wait::until_true(ALARM_LIMIT, "events to be read", || {
-        trial.follower.count() > 50
-    })?;
+    trial.wait_flow(ALARM_LIMIT, 50)?;
     kafka.tell("topics --delete --topic line-11-gone.fop")?;
     let start = Instant::now();
     let mut fops = Load::new(2, rng.next()).at_rate(50);
     fops.forms = &[Form::Fop];
     let fops = fops.start(&trial.target);
-    let alarm = alarmed(&trial, start)?;
+    trial.wait_degraded(ALARM_LIMIT)?;
+    let alarm = start.elapsed();
     make("line-11-gone.fop")?;
     let back = Instant::now();
     let mut log = trips.finish()?;
@@ -167,12 +164,12 @@ fn acl_removed(arena: &Arena) -> Outcome<String> {
     );
     let trial = Trial::on(arena, replica, &kafka.bootstrap)?;
     let sender = Load::new(1, rng.next()).at_rate(100).start(&trial.target);
-    wait::until_true(ALARM_LIMIT, "events to be read", || {
-        trial.follower.count() > 50
-    })?;
+    trial.wait_flow(ALARM_LIMIT, 50)?;
     let deny = "--deny-principal User:bridge --operation Write --topic line-11-acl.itinerary";
     kafka.tell(&format!("acls --add {deny}"))?;
-    let alarm = alarmed(&trial, Instant::now())?;
+    let start = Instant::now();
+    trial.wait_degraded(ALARM_LIMIT)?;
+    let alarm = start.elapsed();
     kafka.tell(&format!("acls --remove --force {deny}"))?;
     let back = Instant::now();
     let log = sender.finish()?;
@@ -184,19 +181,4 @@ fn acl_removed(arena: &Arena) -> Outcome<String> {
         alarm.as_secs_f64(),
         healed.as_secs_f64()
     ))
-}
-
-/// Until /readyz says that publishing is paused, while postbacks are still accepted.
-fn alarmed(trial: &Trial, since: Instant) -> Outcome<Duration> {
-    wait::until(ALARM_LIMIT, "/readyz to be degraded", || {
-        let (status, body) = trial.bridge.readyz()?;
-        ensure(status == 200, || {
-            format!("not ready because of Kafka: {body}")
-        })?;
-        Ok(body["degraded"]
-            .as_array()
-            .is_some_and(|codes| !codes.is_empty())
-            .then_some(()))
-    })?;
-    Ok(since.elapsed())
 }

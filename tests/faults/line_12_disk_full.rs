@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use crate::arena::Arena;
 use crate::runner::Line;
 use crate::support::disk::{LoopDisk, can_mount};
-use crate::support::failure::{Doing, Outcome, ensure};
+use crate::support::failure::{Doing, Failure, Outcome};
 use crate::support::oracle::Promises;
 use crate::support::sender::{Load, Sender};
 use crate::support::wait;
-use crate::trial::Trial;
+use crate::trial::{Trial, stop};
 
 pub(crate) const LINE: Line = Line {
     name: "12",
@@ -21,7 +21,7 @@ pub(crate) const LINE: Line = Line {
 };
 
 const MEBIBYTE: u64 = 1 << 20;
-const HEAL_LIMIT: Duration = Duration::from_secs(30);
+const HEAL_LIMIT: Duration = Duration::from_secs(60);
 
 fn run(arena: &Arena) -> Outcome<String> {
     let mut rng = arena.rng("12");
@@ -34,54 +34,50 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut load = Load::new(1, rng.next()).at_rate(500);
     load.body_bytes = 1_000;
     let sender = load.start(&trial.target);
-    accepts(&sender)?;
+    accepts(&trial, &sender)?;
 
     // Below the floor, with room left: nothing has failed yet.
     disk.fill(12 * MEBIBYTE)?;
-    let refused_after = refuses(&sender)?;
-    let (status, body) = trial.bridge.readyz()?;
-    ensure(status == 503, || {
-        format!("ready although the disk is full: {body}")
-    })?;
+    let refused_after = refuses(&trial, &sender)?;
+    trial.wait_unready(HEAL_LIMIT)?;
     disk.relieve()?;
-    let healed_after = accepts(&sender).doing("after room was made")?;
-    ensure(trial.bridge.process.ended()?.is_none(), || {
-        "the bridge ended".into()
-    })?;
+    let healed_after = accepts(&trial, &sender).doing("after room was made")?;
 
     // A start below the floor serves, and refuses.
     disk.fill(12 * MEBIBYTE)?;
-    trial.bridge.process.kill9()?;
+    trial.bridge.kill9()?;
     trial.restart().doing("starting on a full disk")?;
-    refuses(&sender)?;
+    refuses(&trial, &sender)?;
     disk.relieve()?;
-    accepts(&sender).doing("started on a full disk, after room was made")?;
+    accepts(&trial, &sender).doing("started on a full disk, after room was made")?;
 
     // Without a floor the error itself: then it ends with 4, or refuses; what was answered is there afterwards.
     trial.replica.set_text("journal.min_free", "0B");
-    let code = trial.bridge.stop(crate::trial::STOP_LIMIT)?;
-    ensure(code == 0, || format!("stopped with {code}"))?;
+    stop(&trial.bridge)?;
     trial.restart()?;
-    accepts(&sender)?;
+    accepts(&trial, &sender)?;
     disk.fill(0)?;
     let shed = sender.shed();
     let start = Instant::now();
     let ending = wait::until(HEAL_LIMIT, "the full disk to be felt", || {
         match trial.bridge.process.ended()? {
-            Some(status) => Ok(Some(status.code())),
+            Some(status) => match status.code() {
+                Some(4) => Ok(Some(Some(4))),
+                _ => Err(Failure::broken(format!(
+                    "a full disk ended the bridge, {status}: {}",
+                    trial.bridge.last_words()
+                ))),
+            },
             None if sender.shed() > shed + 20 => Ok(Some(None)),
             None => Ok(None),
         }
     })?;
     let felt_after = start.elapsed();
-    ensure(matches!(ending, None | Some(4)), || {
-        format!("a full disk ended the bridge with {ending:?}")
-    })?;
     disk.relieve()?;
     if ending.is_some() {
         trial.restart()?;
     }
-    accepts(&sender).doing("after a disk without a single free byte")?;
+    accepts(&trial, &sender).doing("after a disk without a single free byte")?;
 
     let log = sender.finish()?;
     let verdict = trial.settle(&log, Promises::ALL)?;
@@ -94,17 +90,17 @@ fn run(arena: &Arena) -> Outcome<String> {
     ))
 }
 
-fn accepts(sender: &Sender) -> Outcome<Duration> {
+fn accepts(trial: &Trial, sender: &Sender) -> Outcome<Duration> {
     let (start, before) = (Instant::now(), sender.accepted());
-    wait::until_true(HEAL_LIMIT, "postbacks to be accepted", || {
+    trial.wait(HEAL_LIMIT, "postbacks to be accepted", || {
         sender.accepted() > before + 20
     })?;
     Ok(start.elapsed())
 }
 
-fn refuses(sender: &Sender) -> Outcome<Duration> {
+fn refuses(trial: &Trial, sender: &Sender) -> Outcome<Duration> {
     let (start, before) = (Instant::now(), sender.shed());
-    wait::until_true(HEAL_LIMIT, "postbacks to be refused", || {
+    trial.wait(HEAL_LIMIT, "postbacks to be refused", || {
         sender.shed() > before + 20
     })?;
     Ok(start.elapsed())

@@ -7,7 +7,6 @@ use crate::runner::{Line, anywhere};
 use crate::support::failure::{Outcome, ensure};
 use crate::support::oracle::Promises;
 use crate::support::sender::Load;
-use crate::support::wait;
 use crate::trial::Trial;
 
 pub(crate) const LINE: Line = Line {
@@ -18,6 +17,8 @@ pub(crate) const LINE: Line = Line {
     possible: anywhere,
     run,
 };
+
+const LIMIT: Duration = Duration::from_secs(90);
 
 const LIMIT_BYTES: u64 = 8 << 20;
 
@@ -32,24 +33,11 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut load = Load::new(1, rng.next());
     load.body_bytes = 8_000;
     let sender = load.start(&trial.target);
-    wait::until_true(Duration::from_secs(60), "events to be read", || {
-        trial.follower.count() > 20
-    })?;
+    trial.wait_flow(LIMIT, 20)?;
     arena.kafka()?.tell("stop 1")?;
-    wait::until_true(Duration::from_secs(60), "the journal to be full", || {
-        sender.shed() > 100
-    })?;
+    trial.wait(LIMIT, "the journal to be full", || sender.shed() > 100)?;
     let filled = sender.elapsed();
-    let (status, body) = trial.bridge.readyz()?;
-    ensure(status == 503, || {
-        format!("ready although postbacks are refused: {body}")
-    })?;
-    ensure(
-        body["reasons"]
-            .as_array()
-            .is_some_and(|reasons| !reasons.is_empty()),
-        || format!("/readyz gives no reason: {body}"),
-    )?;
+    trial.wait_unready(LIMIT)?;
     let size = directory_bytes(&trial.replica.journal())?;
     ensure(size <= LIMIT_BYTES + SLACK_BYTES, || {
         format!("the journal has {size} bytes, its limit is {LIMIT_BYTES}")
@@ -58,11 +46,9 @@ fn run(arena: &Arena) -> Outcome<String> {
     let full = sender.accepted();
     arena.kafka()?.tell("start 1")?;
     let back = std::time::Instant::now();
-    wait::until_true(
-        Duration::from_secs(90),
-        "postbacks to be accepted again",
-        || sender.accepted() > full + 100,
-    )?;
+    trial.wait(LIMIT, "postbacks to be accepted again", || {
+        sender.accepted() > full + 100
+    })?;
     let healed = back.elapsed();
     let log = sender.finish()?;
     let shed = log

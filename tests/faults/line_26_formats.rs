@@ -6,8 +6,7 @@ use crate::arena::Arena;
 use crate::runner::{Line, anywhere};
 use crate::support::bridge::Replica;
 use crate::support::failure::{Doing, Outcome, ensure};
-use crate::support::process::run as run_command;
-use crate::trial::STOP_LIMIT;
+use crate::trial::stop;
 
 pub(crate) const LINE: Line = Line {
     name: "26",
@@ -56,11 +55,10 @@ fn opens(arena: &Arena, old: &Path, name: &str) -> Outcome<usize> {
         let entry = entry?;
         std::fs::copy(entry.path(), journal.join(entry.file_name()))?;
     }
-    let export = |replica: &Replica| run_command(&mut replica.command(&["journal", "export"])?);
+    let export = |replica: &Replica| replica.run(&["journal", "export"]);
     let before = export(&replica)?;
-    run_command(&mut replica.command(&["journal", "verify"])?).doing("journal verify")?;
-    let code = replica.start()?.stop(STOP_LIMIT)?;
-    ensure(code == 0, || format!("serve ended with {code}"))?;
+    replica.run(&["journal", "verify"])?;
+    stop(&replica.start()?)?;
     ensure(export(&replica)? == before, || {
         "serving from it changed what it holds".into()
     })?;

@@ -60,15 +60,18 @@ const LINES: &[Line] = &[
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    if !arguments.any(|argument| argument == "--run") {
-        println!("skipped: the fault suite needs a real Kafka; run it with dev/faults");
-        return ExitCode::SUCCESS;
-    }
-    match Options::parse(arguments).and_then(|options| runner::run(LINES, options)) {
-        Ok(code) => code,
-        Err(failure) => {
-            println!("dev/faults: {failure}");
-            ExitCode::from(2)
+    let ended = match arguments.next().as_deref() {
+        Some("--run") => Options::parse(arguments).and_then(|options| runner::run(LINES, &options)),
+        Some("--line") => Options::parse(arguments)
+            .and_then(|options| runner::run_one(LINES, &options))
+            .map(|()| ExitCode::SUCCESS),
+        _ => {
+            println!("skipped: the fault suite needs a real Kafka; run it with dev/faults");
+            return ExitCode::SUCCESS;
         }
-    }
+    };
+    ended.unwrap_or_else(|failure| {
+        println!("dev/faults: {failure}");
+        ExitCode::from(2)
+    })
 }

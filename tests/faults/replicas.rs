@@ -10,11 +10,11 @@ use crate::arena::Arena;
 use crate::runner::{Line, anywhere};
 use crate::support::bridge::{Bridge, Replica};
 use crate::support::failure::{Doing, Outcome, ensure};
-use crate::support::oracle::{Promises, judge, taken_back};
-use crate::support::reader::{Follower, read_all};
-use crate::support::sender::{Fate, Load, Target};
+use crate::support::oracle::Promises;
+use crate::support::reader::Follower;
+use crate::support::sender::{Load, Target};
 use crate::support::wait;
-use crate::trial::STOP_LIMIT;
+use crate::trial::{examine, stop, unless_broken, wait_read};
 
 pub(crate) const LINE: Line = Line {
     name: "replicas",
@@ -25,7 +25,7 @@ pub(crate) const LINE: Line = Line {
     run,
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn run(arena: &Arena) -> Outcome<String> {
     let mut rng = arena.rng("replicas");
@@ -68,12 +68,12 @@ fn run(arena: &Arena) -> Outcome<String> {
     let before = sender.accepted();
     wait::until_true(LIMIT, "a backlog", || sender.accepted() > before + 300)?;
     balancer.set(2, None);
-    bridges[2].process.kill9()?;
+    bridges[2].kill9()?;
     arena.kafka()?.tell("start 1")?;
     let mut drain = replicas[2].clone();
     drain.arguments.push("--drain-only".to_owned());
     let start = Instant::now();
-    let mut drainer = drain.spawn()?;
+    let drainer = drain.spawn()?;
     let code = drainer.process.wait_exit(LIMIT).doing("draining")?;
     let drained = start.elapsed();
     ensure(code == 0, || {
@@ -81,32 +81,25 @@ fn run(arena: &Arena) -> Outcome<String> {
     })?;
 
     let log = sender.finish()?;
-    let accepted: Vec<_> = log
-        .iter()
-        .filter(|sent| matches!(sent.fate, Fate::Accepted(_)))
-        .map(|sent| sent.tag)
-        .collect();
-    // A loss ends the wait as well: the verdict names it.
-    let waited = wait::until_true(LIMIT, "everything accepted to be read", || {
-        follower.missing(&accepted) == 0
+    let serving = &bridges[..2];
+    let waited = wait_read(&follower, &log, || {
+        serving.iter().try_for_each(Bridge::goes_on)
     });
-    for bridge in &mut bridges[..2] {
-        let code = bridge.stop(STOP_LIMIT)?;
-        ensure(code == 0, || format!("stopped with {code}"))?;
-    }
-    let read = read_all(&source)?;
+    let waited = unless_broken(waited)?;
+    let published = serving.iter().try_for_each(|bridge| {
+        bridge.wait_published(LIMIT)?;
+        stop(bridge).map(drop)
+    });
+    let published = unless_broken(published)?;
+    // One that does not stop must not publish any more.
+    drop(bridges);
     // The balancer spreads a key over replicas: order holds per journal, which the positions show.
-    let mut verdict = judge(
-        &log,
-        &read,
-        Promises {
-            order: false,
-            ..Promises::ALL
-        },
-    );
-    verdict.gaps.extend(taken_back(&follower.finish()?, &read));
-    ensure(verdict.is_clean(), || verdict.to_string())?;
-    waited?;
+    let promises = Promises {
+        order: false,
+        ..Promises::ALL
+    };
+    let verdict = examine(&source, follower, &log, promises, published.is_ok())?;
+    published.and(waited)?;
     Ok(format!(
         "3 replicas, {kills} kills, one drained by another process in {} ms; {verdict}",
         drained.as_millis()
@@ -115,7 +108,7 @@ fn run(arena: &Arena) -> Outcome<String> {
 
 fn restart(bridge: &mut Bridge, replica: &Replica, balancer: &Balancer, n: usize) -> Outcome {
     balancer.set(n, None);
-    bridge.process.kill9()?;
+    bridge.kill9()?;
     *bridge = replica.start()?;
     balancer.set(n, Some(bridge.ready()?.ingress));
     Ok(())

@@ -10,7 +10,7 @@ use crate::support::oracle::Promises;
 use crate::support::proxy::{PRODUCE, Strike};
 use crate::support::sender::{Load, quantile};
 use crate::support::wait;
-use crate::trial::{STOP_LIMIT, Trial};
+use crate::trial::{Trial, stop};
 
 pub(crate) const LINE: Line = Line {
     name: "stateless",
@@ -21,6 +21,8 @@ pub(crate) const LINE: Line = Line {
     run,
 };
 
+const LIMIT: Duration = Duration::from_secs(60);
+
 fn run(arena: &Arena) -> Outcome<String> {
     let mut rng = arena.rng("stateless");
     let cycles = arena.cycles(5, 200);
@@ -29,7 +31,7 @@ fn run(arena: &Arena) -> Outcome<String> {
     let mut replica = arena.replica("stateless", "bridge-0")?;
     replica.set_text("kafka.brokers", proxy.address());
     // Both key files must be given in this mode: a run with a journal makes them.
-    replica.start()?.stop(STOP_LIMIT)?;
+    stop(&replica.start()?)?;
     std::fs::remove_dir_all(replica.journal())?;
     replica.set_text("ingress.acknowledge_after", "kafka");
     replica.set_text("ingress.kafka_ack_timeout", "2s");
@@ -41,25 +43,19 @@ fn run(arena: &Arena) -> Outcome<String> {
 
     for _ in 0..cycles {
         wait::pause(rng.between(Duration::from_millis(50), Duration::from_millis(500)));
-        trial.bridge.process.kill9()?;
+        trial.bridge.kill9()?;
         trial.restart()?;
     }
     for _ in 0..cycles {
         let before = proxy.struck();
         proxy.strike(PRODUCE, Strike::Cut, 1);
         proxy
-            .wait_struck(before + 1, Duration::from_secs(30))
+            .wait_struck(before + 1, LIMIT)
             .doing("waiting for a produce request")?;
     }
     proxy.calm();
     wait::pause(Duration::from_millis(200));
-    let code = trial.bridge.stop(STOP_LIMIT)?;
-    ensure(code == 0, || {
-        format!(
-            "SIGTERM under load ended with {code}: {}",
-            trial.bridge.last_words()
-        )
-    })?;
+    stop(&trial.bridge).doing("under load")?;
     trial.restart()?;
 
     let healthy_from = sender.elapsed();
@@ -68,23 +64,16 @@ fn run(arena: &Arena) -> Outcome<String> {
     arena.kafka()?.tell("kill 1")?;
     let down = Instant::now();
     let shed = sender.shed();
-    let waited = wait::until_true(Duration::from_secs(20), "postbacks to be refused", || {
+    trial.wait(LIMIT, "postbacks to be refused", || {
         sender.shed() > shed + 10
-    });
-    let refused_after = down.elapsed();
-    let ready = trial.bridge.readyz();
-    arena.kafka()?.tell("start 1")?;
-    waited?;
-    let (status, body) = ready?;
-    ensure(status == 503, || {
-        format!("ready although no postback would be accepted: {body}")
     })?;
+    let refused_after = down.elapsed();
+    trial.wait_unready(LIMIT)?;
+    arena.kafka()?.tell("start 1")?;
     let (back, accepted) = (Instant::now(), sender.accepted());
-    wait::until_true(
-        Duration::from_secs(60),
-        "postbacks to be accepted again",
-        || sender.accepted() > accepted + 50,
-    )?;
+    trial.wait(LIMIT, "postbacks to be accepted again", || {
+        sender.accepted() > accepted + 50
+    })?;
     let healed_after = back.elapsed();
 
     let log = sender.finish()?;

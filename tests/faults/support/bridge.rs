@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::failure::{Doing, Failure, Outcome};
 use super::http;
+use super::patience::patience;
 use super::process::Process;
 use super::wait;
 
@@ -19,7 +20,20 @@ use super::wait;
 pub const BINARY: &str = env!("CARGO_BIN_EXE_concur-bridge");
 
 /// How long a start may take before it counts as hung.
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// `shutdown.drain_deadline` of every replica: longer than its default, since on a busy machine an orderly stop must not
+/// end with 6 for want of time.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long an orderly stop may take: the drain deadline, and a second for the process to end.
+pub const STOP_LIMIT: Duration = DRAIN_DEADLINE.saturating_add(Duration::from_secs(1));
+
+/// How long an answer of the admin port may take.
+const ADMIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the end of a process may follow the end of its connections.
+const REAP_LIMIT: Duration = Duration::from_secs(1);
 
 /// One replica: what stays the same when its process is started anew.
 #[derive(Clone)]
@@ -58,6 +72,10 @@ impl Replica {
         );
         replica.set_text("kafka.brokers", brokers);
         replica.set_text("log.format", "json");
+        replica.set_text(
+            "shutdown.drain_deadline",
+            format!("{}ms", patience(DRAIN_DEADLINE).as_millis()),
+        );
         for stream in TOPICS {
             replica.set_text(&format!("topics.{stream}"), format!("{prefix}.{stream}"));
         }
@@ -127,6 +145,20 @@ impl Replica {
         Ok(command)
     }
 
+    /// Runs a subcommand of the binary to its end and returns what it printed. Another exit code than 0 is a broken promise.
+    pub fn run(&self, words: &[&str]) -> Outcome<String> {
+        let output = self.command(words)?.stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(Failure::broken(format!(
+            "{} ended with {}: {}",
+            words.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        )))
+    }
+
     /// Starts `serve` and returns at once.
     pub fn spawn(&self) -> Outcome<Bridge> {
         let mut command = self.command(&["serve"])?;
@@ -181,7 +213,7 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Waits for the `ready` line. A process that ends before is a failure that quotes its log.
+    /// Waits for the `ready` line. A process that ends before breaks a promise.
     pub fn wait_ready(&mut self, limit: Duration) -> Outcome<Ready> {
         let what = format!(
             "the bridge to be ready (log: {})",
@@ -191,13 +223,8 @@ impl Bridge {
             if let Some(line) = self.log_line("ready") {
                 return parse_ready(&line, self.started.elapsed()).map(Some);
             }
-            match self.process.ended()? {
-                None => Ok(None),
-                Some(status) => Err(Failure(format!(
-                    "the bridge ended before it was ready, {status}: {}",
-                    self.last_words()
-                ))),
-            }
+            self.goes_on()?;
+            Ok(None)
         })?;
         self.ready = Some(ready.clone());
         Ok(ready)
@@ -224,13 +251,28 @@ impl Bridge {
         lines[lines.len().saturating_sub(3)..].join(" | ")
     }
 
-    /// One GET on the admin port.
+    /// That it did not end by itself, which would be a broken promise.
+    pub fn goes_on(&self) -> Outcome {
+        match self.process.ended()? {
+            None => Ok(()),
+            Some(status) => Err(Failure::broken(format!(
+                "the bridge ended by itself, {status}: {}",
+                self.last_words()
+            ))),
+        }
+    }
+
+    /// One GET on the admin port. A port that does not answer because the process has ended is a broken promise.
     pub fn admin(&self, path: &str) -> Outcome<http::Answer> {
-        Ok(http::get(
-            self.ready()?.admin,
-            path,
-            Duration::from_secs(5),
-        )?)
+        let answer = http::get(self.ready()?.admin, path, patience(ADMIN_LIMIT));
+        answer.or_else(|error| {
+            // The connections of a process end before the process does.
+            let ended = || Ok(self.process.ended()?.map(drop));
+            if wait::until(REAP_LIMIT, "its end", ended).is_ok() {
+                self.goes_on()?;
+            }
+            Err(error).doing(format!("asking the admin port for {path}"))
+        })
     }
 
     /// `/readyz`: the status and the body.
@@ -269,10 +311,16 @@ impl Bridge {
         })
     }
 
+    /// SIGKILL, and the end. A process that had ended by itself before has broken a promise.
+    pub fn kill9(&mut self) -> Outcome {
+        self.goes_on()?;
+        self.process.kill9()
+    }
+
     /// SIGTERM, and the exit code.
-    pub fn stop(&mut self, limit: Duration) -> Outcome<i32> {
+    pub fn stop(&self) -> Outcome<i32> {
         self.process.signal(Signal::TERM)?;
-        self.process.wait_exit(limit)
+        self.process.wait_exit(STOP_LIMIT)
     }
 }
 

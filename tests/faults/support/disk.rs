@@ -4,11 +4,12 @@
 //! down without flushing (`EXT4_IOC_SHUTDOWN`), which drops whatever was not synced, as a power cut does.
 //! [`Meddling`] changes the system calls of a running process through strace, for as long as it lives.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::failure::{Doing, Outcome, ensure};
+use super::failure::{Doing, Outcome, ensure_shown};
 use super::process::{Process, run};
 use super::wait;
 
@@ -100,7 +101,7 @@ impl LoopDisk {
     /// Mounts it again. Nobody may have files open on it.
     pub fn restore_power(&self) -> Outcome {
         let what = format!("{} to be unmounted", self.mount.display());
-        wait::until(Duration::from_secs(10), &what, || {
+        wait::until(Duration::from_secs(30), &what, || {
             Ok(run(Command::new("umount").arg(&self.mount)).ok())
         })?;
         self.attach()
@@ -117,7 +118,7 @@ impl Drop for LoopDisk {
 
 /// Whether this machine lets us make loop disks; else why not.
 pub fn can_mount() -> Outcome {
-    ensure(rustix::process::geteuid().is_root(), || {
+    ensure_shown(rustix::process::geteuid().is_root(), || {
         "needs root for loop devices".into()
     })?;
     let dir = tempfile::tempdir()?;
@@ -132,6 +133,9 @@ pub fn can_trace() -> Outcome {
 /// strace on a running process, with every thread of it; detaches when dropped.
 pub struct Meddling {
     strace: Process,
+    /// What each thread called is in a file of this name with the thread's number behind it. One file for all would tear
+    /// calls that wait into two lines.
+    calls: PathBuf,
 }
 
 impl Meddling {
@@ -150,9 +154,10 @@ impl Meddling {
     }
 
     fn attach(pid: u32, inject: &str, files: &[PathBuf], log: &Path) -> Outcome<Self> {
+        let mut calls = log.as_os_str().to_owned();
+        calls.push("-thread");
         let mut command = Command::new("strace");
-        command.args([
-            "-f",
+        command.arg("-ff").arg("-o").arg(&calls).args([
             "-p",
             &pid.to_string(),
             "-e",
@@ -167,21 +172,38 @@ impl Meddling {
         }
         let strace = Process::start(&mut command, log)?;
         // Every thread has to be caught: one that is not yet traced would still reach the disk.
-        wait::until_true(Duration::from_secs(10), "strace to attach", || {
+        wait::until_true(Duration::from_secs(30), "strace to attach", || {
             traced(pid).unwrap_or(false)
         })?;
-        Ok(Self { strace })
+        Ok(Self {
+            strace,
+            calls: calls.into(),
+        })
     }
 
-    /// How many calls were changed.
-    pub fn injected(&self) -> usize {
-        let output = self.strace.output();
-        output.matches("(INJECTED)").count() + output.matches("(DELAYED)").count()
+    /// How many calls of each thread were changed, by the thread's number.
+    pub fn injected_by_thread(&self) -> Outcome<BTreeMap<String, usize>> {
+        let mut injected = BTreeMap::new();
+        let dir = self.calls.parent().doing("the log has no directory")?;
+        let name = self.calls.file_name().unwrap_or_default().to_string_lossy();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            let file = entry.file_name().to_string_lossy().into_owned();
+            if let Some(thread) = file.strip_prefix(&format!("{name}.")) {
+                let text = String::from_utf8_lossy(&std::fs::read(entry.path())?).into_owned();
+                let changed = ["(INJECTED)", "(DELAYED)"].map(|word| text.matches(word).count());
+                injected.insert(thread.to_owned(), changed.iter().sum());
+            }
+        }
+        Ok(injected)
     }
 
     /// Waits for the first changed call.
     pub fn wait_injected(&self, limit: Duration) -> Outcome {
-        wait::until_true(limit, "a system call to be changed", || self.injected() > 0)
+        wait::until(limit, "a system call to be changed", || {
+            let changed = self.injected_by_thread()?.values().sum::<usize>();
+            Ok((changed > 0).then_some(()))
+        })
     }
 }
 

@@ -43,6 +43,11 @@ impl Connection {
         })
     }
 
+    /// Sends the beginning of a request; [`Self::exchange`] sends the rest of it.
+    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
     /// Sends `request` and reads the answer. After an error, or a `connection: close`, the connection is of no use.
     pub fn exchange(&mut self, request: &[u8]) -> std::io::Result<Answer> {
         self.stream.write_all(request)?;

@@ -3,13 +3,19 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::failure::{Doing, Outcome};
+use super::patience::patience;
 use super::process::run;
 
-/// A cluster, deleted when dropped.
+/// How long a cluster may take until it serves.
+const UP_LIMIT: Duration = Duration::from_secs(90);
+
+/// A cluster, deleted when dropped unless it is shared.
 pub struct Kafka {
     dir: PathBuf,
+    shared: bool,
     /// The direct listeners.
     pub bootstrap: String,
     /// The listeners that advertise a proxy, node 1 first.
@@ -23,6 +29,7 @@ impl Kafka {
     pub fn up(dir: &Path, nodes: u32, options: &[String]) -> Outcome<Self> {
         let mut kafka = Self {
             dir: dir.to_owned(),
+            shared: false,
             bootstrap: String::new(),
             proxied: Vec::new(),
             sasl: None,
@@ -52,10 +59,23 @@ impl Kafka {
         Ok(kafka)
     }
 
+    /// As [`Self::up`], for a cluster that outlives this process: one that runs already is taken as it is.
+    pub fn shared(dir: &Path, nodes: u32, options: &[String]) -> Outcome<Self> {
+        let mut kafka = Self::up(dir, nodes, options)?;
+        kafka.shared = true;
+        Ok(kafka)
+    }
+
+    /// Stops and deletes the cluster in `dir`, if there is one.
+    pub fn remove(dir: &Path) -> Outcome {
+        if dir.join("cluster").exists() {
+            run(dev_kafka(dir).args(["down", "--purge"]))?;
+        }
+        Ok(())
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/dev/kafka"));
-        command.arg("--dir").arg(&self.dir);
-        command
+        dev_kafka(&self.dir)
     }
 
     /// Any command of `dev/kafka`: `stop 1`, `kill all`, `topics --delete --topic x`.
@@ -66,7 +86,19 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        // What is left behind is swept by `dev/faults`.
-        let _ = run(self.command().args(["down", "--purge"]));
+        if !self.shared {
+            // What is left behind is swept by `dev/faults`.
+            let _ = Self::remove(&self.dir);
+        }
     }
+}
+
+fn dev_kafka(dir: &Path) -> Command {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/dev/kafka"));
+    let up_limit = patience(UP_LIMIT).as_secs().max(1);
+    command
+        .arg("--dir")
+        .arg(dir)
+        .env("DEV_KAFKA_WAIT", up_limit.to_string());
+    command
 }

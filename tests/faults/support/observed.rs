@@ -160,7 +160,7 @@ impl Inspector {
             ));
         }
         if tag.key.form != traffic::Form::Ess
-            && let Err(Failure(fault)) = self.check_token(tag, data)
+            && let Err(Failure { text: fault, .. }) = self.check_token(tag, data)
         {
             faults.push(fault);
         }
@@ -175,14 +175,14 @@ impl Inspector {
         let token = data.get("token").doing("data.token is absent")?;
         let text = |name: &str| token.get(name).and_then(Value::as_str);
         if text("fingerprint") != Some(self.fingerprint(tag).as_str()) {
-            return Err(Failure(
-                "the token's fingerprint is not that of the token sent".into(),
+            return Err(Failure::broken(
+                "the token's fingerprint is not that of the token sent",
             ));
         }
         let jwe = text("jwe").doing("data.token.jwe is absent")?;
         let clear = self.open(jwe).doing("opening data.token.jwe")?;
         if clear != traffic::token(tag.key).as_bytes() {
-            return Err(Failure("the sealed token is not the one sent".into()));
+            return Err(Failure::broken("the sealed token is not the one sent"));
         }
         Ok(())
     }

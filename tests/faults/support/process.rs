@@ -1,8 +1,10 @@
 //! A child process under control: signals, exit code, memory, descriptors, what it writes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,7 +14,8 @@ use super::wait;
 
 /// A child that is killed when dropped. Its standard error goes to a file.
 pub struct Process {
-    child: Child,
+    id: u32,
+    child: Mutex<Child>,
     log: PathBuf,
 }
 
@@ -27,14 +30,15 @@ impl Process {
             .spawn()
             .doing(format!("starting {}", command.get_program().display()))?;
         Ok(Self {
-            child,
+            id: child.id(),
+            child: Mutex::new(child),
             log: log.to_owned(),
         })
     }
 
     /// The process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.id
     }
 
     /// What it has written.
@@ -58,29 +62,72 @@ impl Process {
         kill_process(pid, signal).doing(format!("sending {signal:?}"))
     }
 
-    /// Whether SIGSTOP has stopped it.
+    /// Whether SIGSTOP has stopped every thread of it. A thread may still be on its way after the signal was sent, and may
+    /// have started another until it stops: only two looks that find the same threads, all stopped, are believed.
     pub fn is_stopped(&self) -> bool {
-        std::fs::read_to_string(format!("/proc/{}/status", self.id()))
-            .is_ok_and(|status| status.lines().any(|line| line.starts_with("State:\tT")))
+        let first = self.stopped_threads();
+        first.is_some() && first == self.stopped_threads()
+    }
+
+    /// The ids of its threads; none when one of them is not stopped.
+    fn stopped_threads(&self) -> Option<BTreeSet<String>> {
+        let mut threads = BTreeSet::new();
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.id)).ok()? {
+            let thread = thread.ok()?;
+            let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+            // The name before the state may hold anything but stands in parentheses.
+            if !stat.rsplit_once(") ")?.1.starts_with('T') {
+                return None;
+            }
+            threads.insert(thread.file_name().to_string_lossy().into_owned());
+        }
+        (!threads.is_empty()).then_some(threads)
+    }
+
+    /// SIGSTOP, until every thread has stopped: from then on it writes nothing.
+    pub fn stop_whole(&self, limit: Duration) -> Outcome {
+        self.signal(Signal::STOP)?;
+        self.wait_stopped(limit)
+    }
+
+    /// Waits until every thread has stopped.
+    pub fn wait_stopped(&self, limit: Duration) -> Outcome {
+        let what = format!("every thread of process {} to stop", self.id);
+        wait::until(limit, &what, || {
+            if let Some(status) = self.ended()? {
+                return Err(Failure::broken(format!(
+                    "ended by itself instead of being stopped, {status} (log: {})",
+                    self.log.display()
+                )));
+            }
+            Ok(self.is_stopped().then_some(()))
+        })
     }
 
     /// SIGKILL, and the end.
     pub fn kill9(&mut self) -> Outcome {
-        self.child.kill()?;
-        self.child.wait()?;
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        child.kill()?;
+        child.wait()?;
         Ok(())
     }
 
     /// How it ended, if it did.
-    pub fn ended(&mut self) -> Outcome<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
+    pub fn ended(&self) -> Outcome<Option<ExitStatus>> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(child.try_wait()?)
     }
 
-    /// Waits for its end and returns the exit code.
-    pub fn wait_exit(&mut self, limit: Duration) -> Outcome<i32> {
-        let what = format!("process {} to end (log: {})", self.id(), self.log.display());
+    /// Waits for its end and returns the exit code. Only a crash ends it by a signal, since nobody here has sent one.
+    pub fn wait_exit(&self, limit: Duration) -> Outcome<i32> {
+        let what = format!("process {} to end (log: {})", self.id, self.log.display());
         let status = wait::until(limit, &what, || self.ended())?;
-        status.code().doing(format!("ended by a signal: {status}"))
+        status.code().ok_or_else(|| {
+            Failure::broken(format!(
+                "ended by a signal, {status} (log: {})",
+                self.log.display()
+            ))
+        })
     }
 
     /// Resident memory, in KiB.
@@ -106,14 +153,15 @@ impl Drop for Process {
     }
 }
 
-/// Runs `command` to its end and returns what it printed; a failure carries its standard error.
+/// Runs a tool of the suite to its end and returns what it printed; a failure carries its standard error. Commands of the
+/// bridge are run by [`Replica::run`](super::bridge::Replica::run).
 pub fn run(command: &mut Command) -> Outcome<String> {
     let name = command.get_program().display().to_string();
     let output = command.stdin(Stdio::null()).output().doing(&name)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(Failure(format!(
+    Err(Failure::not_shown(format!(
         "{name} {}: {}",
         output.status,
         String::from_utf8_lossy(&output.stderr).trim()

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::failure::Outcome;
+use super::patience::patience;
 use super::wait;
 
 /// `Produce`
@@ -66,7 +67,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Proxy {
     /// Listens on a free port; the broker behind it is named later, because it must be told this address first.
     pub fn listen() -> Outcome<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        Self::on(TcpListener::bind(("127.0.0.1", 0))?)
+    }
+
+    /// As [`Self::listen`], on a socket that listens already.
+    pub fn on(listener: TcpListener) -> Outcome<Self> {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         std::thread::spawn({
@@ -145,7 +150,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         };
         let (Ok(client), Ok(broker)) = (
             client,
-            TcpStream::connect_timeout(&upstream, Duration::from_secs(5)),
+            TcpStream::connect_timeout(&upstream, patience(Duration::from_secs(5))),
         ) else {
             continue;
         };

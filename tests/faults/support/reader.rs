@@ -13,17 +13,26 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::failure::{Failure, Outcome};
+use super::failure::{Doing, Failure, Outcome};
 use super::observed::{Inspector, Message, Observed};
+use super::patience::patience;
 use super::traffic::Tag;
+use super::wait;
 
 /// How often topics and partitions are looked for that were not there before.
 const DISCOVERY_PERIOD: Duration = Duration::from_millis(500);
 
 /// How long [`read_all`] may go without progress.
-const PATIENCE: Duration = Duration::from_secs(90);
+const READ_LIMIT: Duration = Duration::from_secs(90);
+
+/// How long the brokers may take to name the partitions of a topic.
+const METADATA_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a follower may take to let go of its consumer.
+const PAUSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// What to read.
 #[derive(Clone)]
@@ -52,32 +61,38 @@ impl Source {
             .create()?)
     }
 
-    /// Assigns every partition that exists and is not in `assigned`, from its beginning.
+    /// Assigns every partition that exists and is not in `assigned`, from its `next` offset or its beginning. Returns
+    /// whether the brokers told of every topic which partitions it has, or that there is no such topic.
     fn assign_new(
         &self,
         consumer: &BaseConsumer,
         assigned: &mut HashSet<(String, i32)>,
-    ) -> Outcome {
+        next: &HashMap<(String, i32), i64>,
+    ) -> Outcome<bool> {
         let mut new = TopicPartitionList::new();
+        let mut all_told = true;
         for topic in &self.topics {
-            let Ok(metadata) = consumer.fetch_metadata(Some(topic), Duration::from_secs(2)) else {
-                continue;
-            };
-            for partition in metadata
-                .topics()
-                .iter()
-                .filter(|topic| topic.error().is_none())
-                .flat_map(|t| t.partitions())
-            {
-                if assigned.insert((topic.clone(), partition.id())) {
-                    new.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+            let metadata = consumer.fetch_metadata(Some(topic), patience(METADATA_LIMIT));
+            let found = metadata.as_ref().ok().and_then(|all| all.topics().first());
+            match found.map(|found| (found, found.error())) {
+                Some((found, None)) => {
+                    for partition in found.partitions() {
+                        let place = (topic.clone(), partition.id());
+                        let from = next.get(&place);
+                        let from = from.map_or(Offset::Beginning, |next| Offset::Offset(*next));
+                        if assigned.insert(place) {
+                            new.add_partition_offset(topic, partition.id(), from)?;
+                        }
+                    }
                 }
+                Some((_, Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART))) => {}
+                Some((_, Some(_))) | None => all_told = false,
             }
         }
         if new.count() > 0 {
             consumer.incremental_assign(&new)?;
         }
-        Ok(())
+        Ok(all_told)
     }
 }
 
@@ -103,13 +118,11 @@ fn plain<'a>(message: &'a BorrowedMessage<'_>) -> Message<'a> {
 pub fn read_all(source: &Source) -> Outcome<Vec<Observed>> {
     let consumer = source.consumer()?;
     let mut assigned = HashSet::new();
-    let start = Instant::now();
-    while assigned.is_empty() {
-        source.assign_new(&consumer, &mut assigned)?;
-        if assigned.is_empty() && start.elapsed() > Duration::from_secs(5) {
-            return Ok(Vec::new());
-        }
-    }
+    // What is not assigned would count as lost.
+    wait::until(READ_LIMIT, "the partitions of all topics", || {
+        let all_told = source.assign_new(&consumer, &mut assigned, &HashMap::new())?;
+        Ok((all_told && !assigned.is_empty()).then_some(()))
+    })?;
     // `PartitionEOF` names no topic; but nothing is written any more, so every partition ends exactly once.
     let mut ended = 0;
     let mut read = Vec::new();
@@ -124,10 +137,10 @@ pub fn read_all(source: &Source) -> Outcome<Vec<Observed>> {
                 ended += 1;
                 progress = Instant::now();
             }
-            Some(Err(_)) | None if progress.elapsed() < PATIENCE => {}
+            Some(Err(_)) | None if progress.elapsed() < patience(READ_LIMIT) => {}
             Some(Err(error)) => return Err(error.into()),
             None => {
-                return Err(Failure(format!(
+                return Err(Failure::not_shown(format!(
                     "the reader reached the end of {ended} of {} partitions",
                     assigned.len()
                 )));
@@ -146,7 +159,8 @@ pub struct Follower {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    begin_anew: AtomicBool,
+    pause: AtomicBool,
+    paused: AtomicBool,
     read: Mutex<Vec<Observed>>,
     tags: Mutex<HashSet<Tag>>,
 }
@@ -181,10 +195,21 @@ impl Follower {
         tags.into_iter().filter(|tag| !seen.contains(tag)).count()
     }
 
-    /// Reads on with another consumer: from the beginning, passing over what was read. Errors that a mock cluster gives to everybody may leave a
-    /// partition of librdkafka's consumer without a fetch for good.
-    pub fn begin_anew(&self) {
-        self.shared.begin_anew.store(true, Ordering::Relaxed);
+    /// Lets go of its consumer: until [`Self::read_on`] no request of it reaches a broker. Errors that a mock cluster gives
+    /// to whoever asks next are then left for the bridge.
+    pub fn pause(&self) -> Outcome {
+        self.shared.pause.store(true, Ordering::SeqCst);
+        wait::until_true(PAUSE_LIMIT, "the reader to pause", || {
+            self.shared.paused.load(Ordering::SeqCst)
+        })
+    }
+
+    /// Reads on, with another consumer, from where the one before was.
+    pub fn read_on(&self) -> Outcome {
+        self.shared.pause.store(false, Ordering::SeqCst);
+        wait::until_true(PAUSE_LIMIT, "the reader to read on", || {
+            !self.shared.paused.load(Ordering::SeqCst)
+        })
     }
 
     /// Stops, and returns what was read, in the order of each partition.
@@ -192,7 +217,8 @@ impl Follower {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.thread
             .join()
-            .map_err(|_| Failure("the reader panicked".into()))??;
+            .map_err(|_| Failure::not_shown("the reader panicked"))?
+            .doing("reading during the fault")?;
         let mut read = self
             .shared
             .read
@@ -203,20 +229,33 @@ impl Follower {
 }
 
 fn follow(source: &Source, shared: &Shared) -> Outcome {
-    let mut consumer = source.consumer()?;
-    let mut assigned = HashSet::new();
-    let mut discovery: Option<Instant> = None;
     // A broker that comes back may have its consumers begin again at the beginning, as a new consumer does.
     let mut next: HashMap<(String, i32), i64> = HashMap::new();
     while !shared.stop.load(Ordering::Relaxed) {
-        if shared.begin_anew.swap(false, Ordering::Relaxed) {
-            consumer = source.consumer()?;
-            assigned.clear();
-            discovery = None;
+        follow_until_paused(source, shared, &mut next)?;
+        shared.paused.store(true, Ordering::SeqCst);
+        while shared.pause.load(Ordering::SeqCst) && !shared.stop.load(Ordering::Relaxed) {
+            wait::pause(Duration::from_millis(5));
         }
+        shared.paused.store(false, Ordering::SeqCst);
+    }
+    Ok(())
+}
+
+/// Reads with one consumer until the follower is to pause or to stop. `next` is the offset of each partition from which on
+/// nothing was read yet.
+fn follow_until_paused(
+    source: &Source,
+    shared: &Shared,
+    next: &mut HashMap<(String, i32), i64>,
+) -> Outcome {
+    let consumer = source.consumer()?;
+    let mut assigned = HashSet::new();
+    let mut discovery: Option<Instant> = None;
+    while !shared.stop.load(Ordering::Relaxed) && !shared.pause.load(Ordering::SeqCst) {
         if discovery.is_none_or(|at| at.elapsed() > DISCOVERY_PERIOD * (1 + assigned.len() as u32))
         {
-            source.assign_new(&consumer, &mut assigned)?;
+            source.assign_new(&consumer, &mut assigned, next)?;
             discovery = Some(Instant::now());
         }
         // Errors are brokers that are down: that is the fault, not the reader's end.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::failure::{Failure, Outcome};
 use super::http::{Answer, Connection};
+use super::patience::patience;
 use super::rng::Rng;
 use super::traffic::{self, Form, Key, Tag};
 use super::wait;
@@ -88,7 +89,7 @@ pub struct Load {
     pub rate: Option<u32>,
     /// Smallest body, in bytes.
     pub body_bytes: usize,
-    /// How long an answer may take before the sender gives up.
+    /// How long an answer may take before the sender gives up; stretched by `TEST_PATIENCE`.
     pub patience: Duration,
     /// How long a worker rests after a request that was not accepted.
     pub rest: Duration,
@@ -191,7 +192,7 @@ impl Sender {
             log.extend(
                 worker?
                     .join()
-                    .map_err(|_| Failure("a worker of the sender panicked".into()))?,
+                    .map_err(|_| Failure::not_shown("a worker of the sender panicked"))?,
             );
         }
         Ok(log)
@@ -300,7 +301,10 @@ impl Worker {
             .as_ref()
             .is_none_or(|(to, _)| *to != address)
         {
-            self.connection = Some((address, Connection::open(address, self.load.patience).ok()?));
+            self.connection = Some((
+                address,
+                Connection::open(address, patience(self.load.patience)).ok()?,
+            ));
         }
         let (_, connection) = self.connection.as_mut()?;
         let answer = connection.exchange(request);
@@ -315,7 +319,7 @@ impl Worker {
 }
 
 /// What an answer says.
-fn fate(answer: &Answer) -> Fate {
+pub(super) fn fate(answer: &Answer) -> Fate {
     match answer.status {
         200 => serde_json::from_slice::<serde_json::Value>(&answer.body)
             .ok()

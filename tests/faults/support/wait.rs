@@ -3,23 +3,27 @@
 use std::time::{Duration, Instant};
 
 use super::failure::{Failure, Outcome};
+use super::patience::patience;
 
 /// How often a condition is looked at: often enough that a figure in milliseconds means something.
 const PERIOD: Duration = Duration::from_millis(2);
 
-/// Calls `look` until it finds something or fails. Failing to find it within `limit` is a failure that names `what`.
+/// Calls `look` until it finds something or fails. When nothing is found within `limit`, stretched by `TEST_PATIENCE`, the
+/// line has not shown `what`.
 pub fn until<T>(
     limit: Duration,
     what: &str,
     mut look: impl FnMut() -> Outcome<Option<T>>,
 ) -> Outcome<T> {
-    let start = Instant::now();
+    let (start, limit) = (Instant::now(), patience(limit));
     loop {
         if let Some(found) = look()? {
             return Ok(found);
         }
         if start.elapsed() > limit {
-            return Err(Failure(format!("waited {limit:?} in vain for {what}")));
+            return Err(Failure::not_shown(format!(
+                "waited {limit:?} in vain for {what}"
+            )));
         }
         pause(PERIOD);
     }

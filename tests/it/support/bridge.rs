@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::wait::wait_for;
+use super::wait::{patience, wait_for};
 
 /// How long anything may take before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -188,7 +188,7 @@ impl Drop for Bridge {
 /// Sends bytes and reads the answer to the end of the connection.
 pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(patience(PATIENCE))).unwrap();
     exchange_over(stream, request)
 }
 

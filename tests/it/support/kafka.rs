@@ -14,6 +14,8 @@ use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use uuid::Uuid;
 
+use super::wait::patience;
+
 /// For what a broker does at once.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
@@ -130,7 +132,7 @@ fn read(bootstrap: &str, topic: &str, isolation: &str) -> Vec<Consumed> {
         .set("fetch.wait.max.ms", "50")
         .create()
         .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), SOON).unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), patience(SOON)).unwrap();
     let partitions: Vec<i32> = metadata.topics()[0]
         .partitions()
         .iter()
@@ -148,7 +150,7 @@ fn read(bootstrap: &str, topic: &str, isolation: &str) -> Vec<Consumed> {
     let began = Instant::now();
     while open > 0 {
         assert!(
-            began.elapsed() < SOON * 3,
+            began.elapsed() < patience(SOON * 3),
             "topic {topic} cannot be read to its end"
         );
         match consumer.poll(Duration::from_millis(100)) {
@@ -202,7 +204,7 @@ impl Operator {
     pub(crate) fn create_topic(&self, name: &str, config: &[(&str, &str)]) {
         let mut topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
         topic.config = config.to_vec();
-        let options = AdminOptions::new().operation_timeout(Some(SOON));
+        let options = AdminOptions::new().operation_timeout(Some(patience(SOON)));
         let results = self
             .runtime
             .block_on(self.admin.create_topics([&topic], &options))
@@ -211,7 +213,7 @@ impl Operator {
     }
 
     pub(crate) fn delete_topic(&self, name: &str) {
-        let options = AdminOptions::new().operation_timeout(Some(SOON));
+        let options = AdminOptions::new().operation_timeout(Some(patience(SOON)));
         let results = self
             .runtime
             .block_on(self.admin.delete_topics(&[name], &options))
@@ -220,12 +222,12 @@ impl Operator {
     }
 
     pub(crate) fn has_topic(&self, name: &str) -> bool {
-        let metadata = self.admin.inner().fetch_metadata(None, SOON).unwrap();
+        let metadata = self.admin.inner().fetch_metadata(None, patience(SOON)).unwrap();
         metadata.topics().iter().any(|topic| topic.name() == name)
     }
 
     pub(crate) fn partitions(&self, name: &str) -> usize {
-        let metadata = self.admin.inner().fetch_metadata(None, SOON).unwrap();
+        let metadata = self.admin.inner().fetch_metadata(None, patience(SOON)).unwrap();
         let mut topics = metadata.topics().iter();
         topics
             .find(|topic| topic.name() == name)
@@ -256,6 +258,6 @@ impl Operator {
             .set("transactional.id", transactional_id)
             .create()
             .unwrap();
-        producer.init_transactions(SOON).unwrap();
+        producer.init_transactions(patience(SOON)).unwrap();
     }
 }
