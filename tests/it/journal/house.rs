@@ -166,7 +166,7 @@ fn published_records_go_by_age_but_the_newest_stays_and_positions_go_on() {
         append_all(&journal, [record(20)]).await;
         assert_eq!(journal.status().first, Position(1), "none is an hour old");
         published(&journal, Position(20));
-        clock.advance(2 * MINUTE);
+        clock.advance(HOUR);
         until(&journal, &clock, "deletes", |status| {
             status.first == Position(20)
         })
@@ -267,7 +267,7 @@ fn a_quarantined_body_goes_after_its_time_once_it_is_published() {
         clock.advance(QUARANTINE_KEPT_FOR - MINUTE);
         append_all(&journal, [record(3)]).await;
         assert_eq!(journal.status().quarantine_bytes, kept);
-        clock.advance(2 * MINUTE);
+        clock.advance(HOUR);
         let status = until(&journal, &clock, "drops it", |status| {
             status.quarantine_bytes < kept
         })
