@@ -8,8 +8,10 @@
     reason = "a measurement stops where it cannot measure"
 )]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use concur_bridge::clock::SystemClock;
 use concur_bridge::config;
 use concur_bridge::event::EventType;
 use concur_bridge::journal::{Journal, Options};
@@ -105,6 +107,7 @@ fn open(dir: &std::path::Path) -> Journal {
         transactional_prefix: "concur-bridge".into(),
         // The waiters hear of it as well, and stop.
         fatal: Box::new(|fatal| println!("{fatal}")),
+        clock: Arc::new(SystemClock),
     })
     .unwrap()
 }

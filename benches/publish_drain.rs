@@ -2,9 +2,11 @@
 //! with `KAFKA_BOOTSTRAP` set. Records are made as they are read, so memory is the publisher's alone; events have 550 bytes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use concur_bridge::clock::SystemClock;
 use concur_bridge::config::{Delivery, EventsMode, Kafka, Properties, Topics};
 use concur_bridge::event::EventType;
 use concur_bridge::publish::{Backlog, BacklogError, Lineage, Publisher, Settings};
@@ -159,7 +161,7 @@ fn drain(brokers: &str, delivery: Delivery, records: u64) -> (f64, u64) {
         clippy::expect_used,
         reason = "a bench without its thread has nothing to measure"
     )]
-    let publisher = Publisher::spawn(&settings, backlog).expect("a thread");
+    let publisher = Publisher::spawn(&settings, backlog, Arc::new(SystemClock)).expect("a thread");
     let published = || publisher.status().published().0;
     while published() == 0 {
         std::thread::park_timeout(Duration::from_millis(1));

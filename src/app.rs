@@ -11,6 +11,7 @@ pub(crate) mod files;
 mod keeping;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::keeping::Keeping;
 pub(crate) use self::keeping::{ADMIN_ADDRESS_FILE, leave};
 use crate::accept::Acceptor;
+use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::console::{self, Console, Guard};
 use crate::exit::Exit;
@@ -114,7 +116,7 @@ impl App {
             object_uri_hosts: config.events.object_uri_hosts.clone(),
         };
 
-        let keeping = Keeping::open(config, mode).await?;
+        let keeping = Keeping::open(config, mode, Arc::new(SystemClock)).await?;
         let traces = outlet.map(|outlet| Traces::start(outlet, keeping.instance()));
         let acceptor = Acceptor::new(rules.clone(), sealer.clone(), keeping.keeper());
         let ingress = match mode {

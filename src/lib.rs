@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod concur;
 pub mod config;
 pub mod console;

@@ -40,8 +40,9 @@ mod stub;
 mod succession;
 mod topics;
 
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -51,6 +52,7 @@ pub use kafka::{demo, property_fault};
 pub use replay::Replay;
 pub use status::{Degraded, Status};
 
+use crate::clock::Clock;
 use crate::config::{Config, EventsMode, Kafka, Topics};
 use engine::{Engine, Pacing};
 use kafka::{ClientSettings, KafkaCluster};
@@ -110,9 +112,13 @@ impl Publisher {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn spawn<B: Backlog + 'static>(settings: &Settings, backlog: B) -> std::io::Result<Self> {
-        let status = Status::default();
-        let stop = Stop::default();
+    pub fn spawn<B: Backlog + 'static>(
+        settings: &Settings,
+        backlog: B,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
+        let status = Status::new(clock.clone());
+        let stop = Stop::new(clock.clone());
         let engine = Engine::new(
             settings,
             Pacing::default(),
@@ -120,6 +126,7 @@ impl Publisher {
             backlog,
             status.clone(),
             stop.clone(),
+            clock,
         );
         let (report, end) = oneshot::channel();
         thread::Builder::new()
@@ -139,7 +146,7 @@ impl Publisher {
     /// Asks it to stop. An open transaction is finished, or given up after `deadline`; the backlog is not drained.
     /// Returns at once; a later call can only bring the deadline forward.
     pub fn stop(&self, deadline: Duration) {
-        self.stop.request(Instant::now() + deadline);
+        self.stop.request(deadline);
     }
 
     /// Waits for its end. Cancel safe; once it returned, it must not be called again.

@@ -5,10 +5,12 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Mode, StartError};
 use crate::accept::Keeper;
+use crate::clock::Clock;
 use crate::config::{AcknowledgeAfter, Config};
 use crate::exit::Exit;
 use crate::journal::{self, Fatal, Journal};
@@ -39,7 +41,11 @@ pub(super) enum Keeping {
 
 impl Keeping {
     /// Opens the journal and starts publishing it, or starts the producer of the stateless mode.
-    pub(super) async fn open(config: &Config, mode: Mode) -> Result<Self, StartError> {
+    pub(super) async fn open(
+        config: &Config,
+        mode: Mode,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
         if config.ingress.acknowledge_after == AcknowledgeAfter::Kafka {
             if mode == Mode::DrainOnly {
                 return Err(StartError::new(
@@ -49,7 +55,7 @@ impl Keeping {
             }
             let instance = config.instance.clone().unwrap_or_else(journal::host_name);
             let settings = Settings::of(config, instance.clone());
-            let direct = Direct::spawn(&settings, config.ingress.kafka_ack_timeout)
+            let direct = Direct::spawn(&settings, config.ingress.kafka_ack_timeout, clock)
                 .map_err(|error| StartError::new(Exit::Failure, error))?;
             return Ok(Self::Kafka { direct, instance });
         }
@@ -58,6 +64,7 @@ impl Keeping {
             instance: config.instance.clone(),
             transactional_prefix: config.kafka.transactional_id_prefix.clone(),
             fatal: Box::new(leave),
+            clock: clock.clone(),
         };
         let opened = tokio::task::spawn_blocking(move || Journal::open(options)).await;
         let journal = opened
@@ -67,7 +74,7 @@ impl Keeping {
             .backlog()
             .map_err(|error| StartError::new(exit_of(&error), error))?;
         let settings = Settings::of(config, journal.instance().to_owned());
-        let publisher = Publisher::spawn(&settings, backlog)
+        let publisher = Publisher::spawn(&settings, backlog, clock)
             .map_err(|error| StartError::new(Exit::Failure, error))?;
         Ok(Self::Journal {
             journal,

@@ -5,10 +5,13 @@
 
 mod remote;
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::ConfigArgs;
 use super::output::{block_on, complain, print, print_json};
+use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::journal::{Inspector, Journal, OpenError, Options, QuarantineEntry};
@@ -225,6 +228,7 @@ fn act_alone(
         instance: config.instance.clone(),
         transactional_prefix: config.kafka.transactional_id_prefix.clone(),
         fatal: Box::new(crate::app::leave),
+        clock: Arc::new(SystemClock),
     })
     .map_err(|error| opened(&error))?;
     let rules = Rules {

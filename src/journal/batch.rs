@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, Statement};
 use uuid::Uuid;
 
@@ -270,11 +269,6 @@ impl Batch<'_, '_> {
         self.changes.wrote |= freed.is_some();
         Ok(freed.is_some())
     }
-}
-
-/// The wall clock in milliseconds.
-pub(super) fn now_ms() -> i64 {
-    Timestamp::now().as_millisecond()
 }
 
 /// A duration in whole milliseconds; one that is longer than they can say is for ever.

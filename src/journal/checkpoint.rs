@@ -98,10 +98,7 @@ impl Copier {
             .spawn_scoped(scope, move || {
                 copy_when_asked(connection, shared, &ordered, &done)
             })
-            .map_err(|cause| Broken::File {
-                what: "starting a thread for the journal",
-                cause,
-            })?;
+            .map_err(Broken::no_thread)?;
         Ok(Self {
             orders,
             copied,
@@ -123,6 +120,14 @@ impl Copier {
             }
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => false,
         }
+    }
+
+    /// Waits for the end of the copying, if there is any. False when the thread is gone.
+    pub(super) fn finish(&mut self) -> bool {
+        if self.copying {
+            self.copying = self.copied.recv().is_err();
+        }
+        !self.copying
     }
 }
 

@@ -99,6 +99,14 @@ impl Broken {
         }
     }
 
+    /// The system has no thread to give.
+    pub(super) fn no_thread(cause: io::Error) -> Self {
+        Self::File {
+            what: "starting a thread for the journal",
+            cause,
+        }
+    }
+
     /// Whether what was written is not there any more, in contrast to a failure to read it.
     pub(super) fn is_damage(&self) -> bool {
         match self {

@@ -4,7 +4,7 @@
 //! changes it. The published mark is a convenience, Kafka's own record being the truth: it is saved with
 //! every commit that wrote something, when published records are deleted, and otherwise every [`TICK`].
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::batch::{self, Changes};
 use super::fatal::Broken;
@@ -25,9 +25,10 @@ impl Writer<'_> {
             return Ok(false);
         }
         let bounds = self.bounds();
+        let now = self.shared.clock.now();
         let ages_due = self
             .ages_checked
-            .is_none_or(|checked| checked.elapsed() >= AGE_CHECK);
+            .is_none_or(|checked| now.duration_since(checked) >= AGE_CHECK);
         let retention_due = self.kept.retention.is_due(self.connection, &bounds)?;
         self.note_published();
         if !ages_due && !retention_due && self.kept.meta == self.kept.saved {
@@ -38,7 +39,7 @@ impl Writer<'_> {
         let deleted = self.delete_published(&bounds, retention::STEP)?;
         let more_ages = ages_due && self.check_ages(&bounds)?;
         if !more_ages && ages_due {
-            self.ages_checked = Some(Instant::now());
+            self.ages_checked = Some(now);
         }
         self.save_meta(false)?;
         self.end()?;
@@ -89,15 +90,20 @@ impl Writer<'_> {
 
     /// Saves what changed, within the open transaction. The published mark alone waits for its [`TICK`] unless `now`.
     pub(super) fn save_meta(&mut self, now: bool) -> Result<(), Broken> {
-        if now || self.meta_saved.elapsed() >= TICK {
+        if now || self.mark_is_due() {
             self.note_published();
         }
         if self.kept.meta != self.kept.saved {
             self.kept.meta.save(self.connection)?;
             self.kept.saved = self.kept.meta.clone();
-            self.meta_saved = Instant::now();
+            self.meta_saved = self.shared.clock.now();
         }
         Ok(())
+    }
+
+    /// Whether the published mark on disk is older than a [`TICK`].
+    pub(super) fn mark_is_due(&self) -> bool {
+        self.shared.clock.now().duration_since(self.meta_saved) >= TICK
     }
 
     pub(super) fn save_last(&mut self) -> Result<(), Broken> {

@@ -12,13 +12,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::fatal::Broken;
 use super::{FullCause, open};
+use crate::clock::Clock;
 use crate::config;
 
 /// The floor is never less than this, whatever is configured: one batch and one checkpoint must always fit.
@@ -46,6 +47,7 @@ pub(super) struct Limits {
     disk_free_bytes: AtomicU64,
     /// When a record was last refused, and why.
     refused: Mutex<Option<(Instant, FullCause)>>,
+    clock: Arc<dyn Clock>,
 }
 
 /// What may be written now.
@@ -60,7 +62,7 @@ pub(super) enum Room {
 }
 
 impl Limits {
-    pub(super) fn new(config: &config::Journal) -> Self {
+    pub(super) fn new(config: &config::Journal, clock: Arc<dyn Clock>) -> Self {
         Self {
             directory: config.dir.clone(),
             max_size_bytes: config.max_size_bytes,
@@ -70,6 +72,7 @@ impl Limits {
             log_bytes: AtomicU64::new(0),
             disk_free_bytes: AtomicU64::new(u64::MAX),
             refused: Mutex::new(None),
+            clock,
         }
     }
 
@@ -135,8 +138,9 @@ impl Limits {
         self.refusal(READY_BYTES.min(self.max_size_bytes / 16))
             .or_else(|| {
                 let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = self.clock.now();
                 refused
-                    .filter(|(when, _)| when.elapsed() < REFUSAL_COUNTS_FOR)
+                    .filter(|(when, _)| now.duration_since(*when) < REFUSAL_COUNTS_FOR)
                     .map(|(_, cause)| cause)
             })
     }
@@ -144,7 +148,7 @@ impl Limits {
     /// Notes that a record was refused: much on its way at once meets a limit before the reserve says so.
     pub(super) fn note_refusal(&self, cause: FullCause) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now(), cause));
+            Some((self.clock.now(), cause));
     }
 
     /// Whether published records are worth more as free pages than as history: nine tenths of a limit are reached, or so
@@ -202,6 +206,7 @@ fn pragma(connection: &Connection, sql: &str) -> Result<u64, Broken> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
 
     const MIB: u64 = 1 << 20;
 
@@ -215,6 +220,7 @@ mod tests {
             log_bytes: 0.into(),
             disk_free_bytes: free.into(),
             refused: Mutex::new(None),
+            clock: Arc::new(ManualClock::new()),
         }
     }
 
@@ -249,6 +255,24 @@ mod tests {
             limits(100 * MIB, 16 * MIB, 50 * MIB, 20 * MIB, 9 * MIB).refusal(MIB),
             Some(FullCause::MinFree)
         );
+    }
+
+    #[test]
+    fn a_refusal_counts_against_readiness_for_two_seconds_and_no_longer() {
+        let clock = Arc::new(ManualClock::new());
+        let limits = Limits {
+            clock: clock.clone(),
+            ..limits(100 * MIB, 16 * MIB, 0, 0, 1000 * MIB)
+        };
+        assert_eq!(limits.unready(), None);
+        limits.note_refusal(FullCause::MaxSize);
+        assert_eq!(limits.unready(), Some(FullCause::MaxSize));
+        clock.advance(REFUSAL_COUNTS_FOR - Duration::from_nanos(1));
+        assert_eq!(limits.unready(), Some(FullCause::MaxSize));
+        assert!(limits.is_tight());
+        clock.advance(Duration::from_nanos(1));
+        assert_eq!(limits.unready(), None);
+        assert!(!limits.is_tight());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
@@ -14,6 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::checkpoint;
 use super::fatal::{Broken, Damage, Fatal, FatalHook};
+use crate::clock::Clock;
 use crate::config;
 use crate::exit::Exit;
 
@@ -49,6 +51,8 @@ pub struct Options {
     pub transactional_prefix: String,
     /// Called when the journal cannot go on.
     pub fatal: FatalHook,
+    /// Decides about ages and housekeeping.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Why a journal cannot be opened. Each variant is a decision how the process ends.

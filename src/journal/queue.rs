@@ -3,13 +3,14 @@
 //! Bounded by items and by bytes; bytes count until their batch is committed, so what is in flight is always reserved. A
 //! handler never waits here: it is refused at once. The writer takes all that waits in one swap.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{AppendError, Appended, Claim, record_codec};
+use crate::clock::Clock;
 use crate::record::{Position, Record};
 
 /// Twice the default of `ingress.max_in_flight`, so that this bound is met only when that one was raised.
@@ -152,6 +153,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
     ended: Condvar,
+    clock: Arc<dyn Clock>,
 }
 
 /// What the writer finds.
@@ -166,7 +168,7 @@ pub(super) enum Taken {
 }
 
 impl Queue {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             state: Mutex::new(State {
                 jobs: Vec::new(),
@@ -176,6 +178,7 @@ impl Queue {
             }),
             arrived: Condvar::new(),
             ended: Condvar::new(),
+            clock,
         }
     }
 
@@ -209,29 +212,23 @@ impl Queue {
 
     /// Moves all that waits into the empty `jobs`, waiting up to `timeout` for something to come.
     pub(super) fn take(&self, jobs: &mut Vec<Job>, timeout: Duration) -> Taken {
-        let deadline = Instant::now() + timeout;
-        let mut state = self.lock();
-        loop {
-            if !state.jobs.is_empty() {
-                std::mem::swap(&mut state.jobs, jobs);
-                // Only one batch is out at a time, so all that is reserved belongs to it.
-                return Taken::Jobs {
-                    reserved_bytes: state.reserved_bytes,
-                };
-            }
-            if !matches!(state.gate, Gate::Open) {
-                return Taken::Closed;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Taken::Idle;
-            }
-            state.writer_waits = true;
-            state = self
-                .arrived
-                .wait_timeout(state, left)
-                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
-            state.writer_waits = false;
+        let mut state = self
+            .clock
+            .wait_while(&self.arrived, self.lock(), timeout, |state| {
+                state.writer_waits = state.jobs.is_empty() && matches!(state.gate, Gate::Open);
+                state.writer_waits
+            });
+        state.writer_waits = false;
+        if !state.jobs.is_empty() {
+            std::mem::swap(&mut state.jobs, jobs);
+            // Only one batch is out at a time, so all that is reserved belongs to it.
+            return Taken::Jobs {
+                reserved_bytes: state.reserved_bytes,
+            };
+        }
+        match state.gate {
+            Gate::Open => Taken::Idle,
+            Gate::Closing | Gate::Poisoned(_) => Taken::Closed,
         }
     }
 
@@ -265,11 +262,11 @@ impl Queue {
 
     /// Waits for the end of the queue, at most `timeout`. True when it is still open.
     pub(super) fn stays_open(&self, timeout: Duration) -> bool {
-        let state = self.lock();
-        let (state, _) = self
-            .ended
-            .wait_timeout_while(state, timeout, |state| matches!(state.gate, Gate::Open))
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = self
+            .clock
+            .wait_while(&self.ended, self.lock(), timeout, |state| {
+                matches!(state.gate, Gate::Open)
+            });
         matches!(state.gate, Gate::Open)
     }
 

@@ -1,7 +1,7 @@
 //! What handles, writer and readers share.
 
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use uuid::Uuid;
 
@@ -12,6 +12,7 @@ use super::queue::Queue;
 use super::reader::Epochs;
 use super::schema::Epoch;
 use super::status::ProgressCell;
+use crate::clock::Clock;
 
 /// Shared by all parts of an open journal.
 pub(super) struct Shared {
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) poison: Poison,
     pub(super) epochs: RwLock<Epochs>,
     pub(super) cluster_id: RwLock<Option<String>>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Makes the next commit fail, once.
     #[cfg(test)]
     pub(super) sabotage: std::sync::atomic::AtomicBool,

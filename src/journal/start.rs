@@ -22,7 +22,6 @@ use super::retention::Retention;
 use super::schema::{self, Epoch, Meta};
 use super::shared::Shared;
 use super::status::{Progress, ProgressCell};
-use super::verify;
 use super::writer::{self, Kept, Start};
 use crate::failpoint;
 use crate::record::Position;
@@ -84,7 +83,8 @@ fn run(
     options: Options,
 ) -> Result<(Arc<Shared>, watch::Receiver<bool>), Broken> {
     let config = &options.config;
-    let limits = Limits::new(config);
+    let clock = options.clock;
+    let limits = Limits::new(config, clock.clone());
     secure_log(&connection, &config.dir)?;
     limits.measure(&connection)?;
     let saved = recovered.meta;
@@ -121,18 +121,22 @@ fn run(
         directory: config.dir.clone(),
         instance: meta.instance.clone(),
         generation: meta.generation,
-        queue: Queue::new(),
+        queue: Queue::new(clock.clone()),
         limits,
-        progress: ProgressCell::new(Progress {
-            durable: tail.position,
-            durable_end_bytes: tail.end_bytes,
-            first: meta.first_position,
-            published: meta.published,
-            published_end_bytes: meta.published_end_bytes,
-            published_hint: meta.published_hint,
-            oldest_unpublished_ms: recovered.oldest_unpublished_ms,
-            quarantine_bytes: meta.quarantine_bytes,
-        }),
+        progress: ProgressCell::new(
+            Progress {
+                durable: tail.position,
+                durable_end_bytes: tail.end_bytes,
+                first: meta.first_position,
+                published: meta.published,
+                published_end_bytes: meta.published_end_bytes,
+                published_hint: meta.published_hint,
+                oldest_unpublished_ms: recovered.oldest_unpublished_ms,
+                quarantine_bytes: meta.quarantine_bytes,
+            },
+            clock.clone(),
+        ),
+        clock,
         cluster_id: RwLock::new(meta.cluster_id.clone()),
         epochs: RwLock::new(recovered.epochs.into()),
         poison: Poison::new(options.fatal),
@@ -155,20 +159,14 @@ fn run(
             log_bytes_wanted: checkpoint::log_bytes_wanted(config.max_size_bytes),
             messenger: Messenger::of_this_thread(),
         },
-    };
-    let thread = |cause| Broken::File {
-        what: "starting a thread for the journal",
-        cause,
+        unverified: (!recovered.checked_whole).then_some(tail.position),
     };
     let (ended, wait_ended) = watch::channel(false);
     let of_writer = shared.clone();
     std::thread::Builder::new()
         .name("journal-writer".into())
         .spawn(move || writer::run(start, &of_writer, &ended))
-        .map_err(thread)?;
-    if !recovered.checked_whole {
-        verify::spawn(shared.clone(), tail.position).map_err(thread)?;
-    }
+        .map_err(Broken::no_thread)?;
     Ok((shared, wait_ended))
 }
 

@@ -1,11 +1,12 @@
 //! How far the journal has got, for the publisher, the metrics and readiness: no disk is touched to read it.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::FullCause;
+use crate::clock::Clock;
 use crate::record::Position;
 
 /// A picture of the journal at one moment.
@@ -64,13 +65,15 @@ pub(super) struct Progress {
 pub(super) struct ProgressCell {
     progress: Mutex<Progress>,
     moved: Condvar,
+    clock: Arc<dyn Clock>,
 }
 
 impl ProgressCell {
-    pub(super) fn new(progress: Progress) -> Self {
+    pub(super) fn new(progress: Progress, clock: Arc<dyn Clock>) -> Self {
         Self {
             progress: Mutex::new(progress),
             moved: Condvar::new(),
+            clock,
         }
     }
 
@@ -126,18 +129,11 @@ impl ProgressCell {
 
     /// Waits until something beyond `position` is durable, at most `timeout`.
     pub(super) fn wait_beyond(&self, position: Position, timeout: Duration) -> Position {
-        let deadline = Instant::now() + timeout;
-        let mut progress = self.lock();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if progress.durable > position || left.is_zero() {
-                return progress.durable;
-            }
-            progress = self
-                .moved
-                .wait_timeout(progress, left)
-                .map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard);
-        }
+        self.clock
+            .wait_while(&self.moved, self.lock(), timeout, |progress| {
+                progress.durable <= position
+            })
+            .durable
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
+use crate::clock::SystemClock;
 use crate::config;
 use crate::publish::Backlog as _;
 
@@ -38,6 +39,7 @@ fn open(dir: &std::path::Path) -> (Journal, mpsc::Receiver<Fatal>) {
         transactional_prefix: "concur-bridge".into(),
         // A test that is over listens no more.
         fatal: Box::new(move |fatal| drop(told.send(fatal.clone()))),
+        clock: Arc::new(SystemClock),
     })
     .unwrap();
     (journal, ends)

@@ -5,7 +5,7 @@
 //! were acknowledged.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::thread::Scope;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -208,17 +208,23 @@ fn walk_side_tables(
     Ok(bytes)
 }
 
-/// Starts the background verification of everything up to `last`. It ends by itself, or when the journal closes.
-pub(super) fn spawn(shared: Arc<Shared>, last: Position) -> std::io::Result<()> {
+/// Starts the background verification of everything up to `last`. Its thread ends by itself, or when the journal closes, and
+/// before `scope` does.
+pub(super) fn start<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    shared: &'scope Shared,
+    last: Position,
+) -> Result<(), Broken> {
     std::thread::Builder::new()
         .name("journal-verify".into())
-        .spawn(move || {
-            let _loud = EndsLoudly(&shared);
-            if let Err(broken) = background(&shared, last) {
+        .spawn_scoped(scope, move || {
+            let _loud = EndsLoudly(shared);
+            if let Err(broken) = background(shared, last) {
                 shared.fail(broken);
             }
         })
         .map(drop)
+        .map_err(Broken::no_thread)
 }
 
 fn background(shared: &Shared, last: Position) -> Result<(), Broken> {

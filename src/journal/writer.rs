@@ -15,7 +15,7 @@ use rusqlite::{Connection, Statement};
 use tokio::sync::watch;
 
 use super::answer::{Answer, Messenger};
-use super::batch::{self, Batch, Changes, Rules, Tail};
+use super::batch::{Batch, Changes, Rules, Tail};
 use super::checkpoint::{self, Copier, Depth, Reached};
 use super::fatal::Broken;
 use super::limits::Room;
@@ -24,8 +24,9 @@ use super::queue::{Job, Taken};
 use super::retention::{self, Bounds, Retention};
 use super::schema::Meta;
 use super::shared::{EndsLoudly, Shared};
-use super::{AppendError, stored};
+use super::{AppendError, stored, verify};
 use crate::failpoint;
+use crate::record::Position;
 
 /// How often the writer looks around when nothing arrives, and how old a published mark on disk may be.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -42,6 +43,8 @@ pub(super) struct Start {
     pub(super) connection: Connection,
     pub(super) lock: File,
     pub(super) kept: Kept,
+    /// The last record, when the start did not check all up to it.
+    pub(super) unverified: Option<Position>,
 }
 
 /// What the writer keeps from one batch to the next.
@@ -64,14 +67,19 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
         connection,
         lock,
         kept,
+        unverified,
     } = start;
-    let _loud = EndsLoudly(shared);
     // Closed and unlocked on purpose or not at all.
     let connection = ManuallyDrop::new(connection);
     let lock = ManuallyDrop::new(lock);
     let end = std::thread::scope(|scope| {
+        // In here, so that the other threads hear of a panic: the scope waits for them.
+        let _loud = EndsLoudly(shared);
         let copier = Copier::start(scope, shared)?;
         let insert = ManuallyDrop::new(stored::prepare_insert(&connection)?);
+        if let Some(last) = unverified {
+            verify::start(scope, shared, last)?;
+        }
         let mut writer = Writer {
             connection: &connection,
             insert,
@@ -81,7 +89,7 @@ pub(super) fn run(start: Start, shared: &Shared, ended: &watch::Sender<bool>) {
             log_bytes: 0,
             answers: Vec::new(),
             unapplied: Vec::new(),
-            meta_saved: Instant::now(),
+            meta_saved: shared.clock.now(),
             ages_checked: None,
             commit_seconds: metrics::histogram!("concur_bridge_journal_commit_seconds"),
             batch_records: metrics::histogram!("concur_bridge_journal_batch_records"),
@@ -176,7 +184,7 @@ impl Writer<'_> {
                 &bounds,
                 (2 * changes.records).clamp(LEAST_DELETED, retention::STEP),
             )?;
-            if changes.wrote || self.meta_saved.elapsed() >= TICK {
+            if changes.wrote || self.mark_is_due() {
                 self.save_meta(changes.wrote)?;
             }
         }
@@ -269,7 +277,7 @@ impl Writer<'_> {
             published: progress.published,
             published_end_bytes: progress.published_end_bytes,
             newest: self.kept.tail.position,
-            now_ms: batch::now_ms(),
+            now_ms: self.shared.clock.timestamp().as_millisecond(),
             tight: self.shared.limits.is_tight(),
         }
     }
@@ -279,6 +287,10 @@ impl Writer<'_> {
             return Ok(());
         }
         let depth = if self.shared.limits.is_tight() {
+            // With the copier in the way the log would stay as long as it is, and the journal be full of it.
+            if !self.copier.finish() {
+                return Ok(());
+            }
             Depth::Truncate
         } else if self.copier.has_copied() {
             Depth::Passive

@@ -43,7 +43,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         if let Some(until) = self.rests_until
             && waiting < self.pacing.max_records as u64
         {
-            producer.poll(until.saturating_duration_since(Instant::now()));
+            producer.poll(until.saturating_duration_since(self.clock.now()));
         }
         self.read_after(self.confirmed)
     }
@@ -59,7 +59,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
             return Ok(Vec::new());
         };
-        let begun = Instant::now();
+        let begun = self.clock.now();
         self.in_hand = Some((first.position, last.position));
         failpoint!("publish.before_begin");
         producer.begin()?;
@@ -77,6 +77,8 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             self.commit(producer)?;
             failpoint!("publish.after_commit");
         }
+        // First, so that whoever sees the new position sees no alarm that it has ended.
+        self.status.publishing_works();
         self.note_position(producer, last.position);
         failpoint!("publish.after_mark");
         self.settle(batch, begun);
@@ -87,11 +89,11 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         producer.poll(self.pacing.poll);
         // Brokers close idle connections: that nobody is connected does not say that nobody can be.
         let lost = producer.lost_all_brokers();
-        let due = !self.status.kafka_up() && self.last_probe.elapsed() >= PROBE_EVERY;
+        let due = !self.status.kafka_up() && self.is_over(self.last_probe, PROBE_EVERY);
         if lost.is_none() && !due {
             return;
         }
-        self.last_probe = Instant::now();
+        self.last_probe = self.clock.now();
         if producer.probe(self.pacing.slice) {
             self.status.publishing_works();
         } else {
@@ -238,7 +240,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
 
     /// Waits for the delivery reports of all that was sent.
     pub(super) fn drain(&mut self, producer: &mut C::Producer) -> Result<(), Interruption> {
-        let mut moved = (producer.in_flight(), Instant::now());
+        let mut moved = (producer.in_flight(), self.clock.now());
         loop {
             if let Some((position, failure)) = producer.failed_delivery() {
                 if position.is_none() {
@@ -252,10 +254,10 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                 return Ok(());
             }
             if in_flight != moved.0 {
-                moved = (in_flight, Instant::now());
-            } else if moved.1.elapsed() >= self.pacing.stall {
+                moved = (in_flight, self.clock.now());
+            } else if self.is_over(moved.1, self.pacing.stall) {
                 self.look_into_stall()?;
-                moved.1 = Instant::now();
+                moved.1 = self.clock.now();
             }
             self.look_after_busy(producer);
             self.give_up_if_stopping(producer)?;
@@ -264,7 +266,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
     }
 
     pub(super) fn commit(&mut self, producer: &mut C::Producer) -> Result<(), Interruption> {
-        let began = Instant::now();
+        let began = self.clock.now();
         loop {
             match producer.commit(self.pacing.slice) {
                 Ok(()) => return Ok(()),
@@ -272,7 +274,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                 Err(CallError::Unfinished(reason)) => {
                     self.look_after_busy(producer);
                     self.give_up_if_stopping(producer)?;
-                    if began.elapsed() >= self.pacing.commit_timeout {
+                    if self.is_over(began, self.pacing.commit_timeout) {
                         let timeout = self.pacing.commit_timeout;
                         return Err(Failure::gave_up("a commit", timeout, &reason).into());
                     }
@@ -299,12 +301,12 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             .oversized
             .split_off(&Position(self.confirmed.0 + 1));
         self.reset_backoff();
-        self.status.publishing_works();
-        let took = begun.elapsed();
+        let now = self.clock.now();
+        let took = now.duration_since(begun);
         let rest = (took * self.pacing.rest_ratio).min(self.pacing.max_rest);
         // One by one, nothing is collected by resting.
         let collects = self.confirmed >= self.isolation.until;
-        self.rests_until = collects.then(|| Instant::now() + rest);
+        self.rests_until = collects.then(|| now + rest);
         self.meters.took(took);
         let mut by_topic: BTreeMap<&str, u64> = BTreeMap::new();
         for placed in batch {

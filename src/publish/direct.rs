@@ -24,6 +24,7 @@ use super::prepare::Preparation;
 use super::status::Status;
 use super::stop::Stop;
 use super::{Settings, topics};
+use crate::clock::Clock;
 use crate::record::Record;
 
 /// How long one round of looking after the producer takes; reports are handled as they come.
@@ -63,6 +64,7 @@ struct Shared {
     producer: RwLock<Option<DirectProducer>>,
     status: Status,
     stop: Stop,
+    clock: Arc<dyn Clock>,
     ack_timeout: Duration,
 }
 
@@ -78,13 +80,18 @@ impl Direct {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn spawn(settings: &Settings, ack_timeout: Duration) -> std::io::Result<Self> {
+    pub fn spawn(
+        settings: &Settings,
+        ack_timeout: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             composer: Composer::new(settings.topics.clone(), settings.mode, None),
             meters: Meters::new(&settings.topics),
             producer: RwLock::new(None),
-            status: Status::default(),
-            stop: Stop::default(),
+            status: Status::new(clock.clone()),
+            stop: Stop::new(clock.clone()),
+            clock,
             ack_timeout,
         });
         let keeper = Keeper {
@@ -112,7 +119,7 @@ impl Direct {
 
     /// Asks it to stop: new records are refused, those on their way may arrive until `deadline`. Returns at once.
     pub fn stop(&self, deadline: Duration) {
-        self.shared.stop.request(Instant::now() + deadline);
+        self.shared.stop.request(deadline);
     }
 
     /// Waits for its end. Cancel safe.
@@ -228,23 +235,23 @@ impl Keeper {
 
     /// Polls until the producer has to be replaced, for the reason returned, or stopped.
     fn look_after(&self) -> Option<Spent> {
-        let status = &self.shared.status;
+        let (status, clock) = (&self.shared.status, &self.shared.clock);
         let producer = self
             .shared
             .producer
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let producer = producer.as_ref()?;
-        let mut last_probe = Instant::now();
+        let mut last_probe = clock.now();
         while !self.shared.stop.requested() {
             producer.poll(ROUND);
             if let Some(spent) = producer.spent() {
                 return Some(spent);
             }
             let lost = producer.lost_all_brokers();
-            let due = !status.kafka_up() && last_probe.elapsed() >= PROBE_EVERY;
+            let due = !status.kafka_up() && clock.now() >= last_probe + PROBE_EVERY;
             if lost.is_some() || due {
-                last_probe = Instant::now();
+                last_probe = clock.now();
                 if producer.probe(PROBE_EVERY) {
                     status.kafka_is_up();
                 } else {
@@ -290,3 +297,6 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

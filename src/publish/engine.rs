@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backlog::{Backlog, BacklogError};
@@ -20,6 +21,7 @@ use super::stop::Stop;
 use super::succession::Succession;
 use super::topics;
 use super::{End, Settings};
+use crate::clock::Clock;
 use crate::config::{Delivery, Kafka};
 use crate::record::Position;
 
@@ -114,6 +116,7 @@ pub(crate) struct Engine<C, B> {
     pub(super) pacing: Pacing,
     pub(super) status: Status,
     pub(super) stop: Stop,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) kafka: Kafka,
     pub(super) composer: Composer,
     pub(super) meters: Meters,
@@ -173,6 +176,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         backlog: B,
         status: Status,
         stop: Stop,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let (confirmed, hint) = backlog.published();
         let succession = Succession::new(backlog.lineage());
@@ -205,8 +209,9 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             isolation: Isolation::default(),
             in_hand: None,
             rests_until: None,
-            last_probe: Instant::now(),
+            last_probe: clock.now(),
             topic_limits: BTreeMap::new(),
+            clock,
         }
     }
 
@@ -324,7 +329,15 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
         self.backoff = self.pacing.backoff;
     }
 
+    /// Whether `time` has passed since `began`.
+    pub(super) fn is_over(&self, began: Instant, time: Duration) -> bool {
+        self.clock.now().duration_since(began) >= time
+    }
+
     pub(super) fn transactional(&self) -> bool {
         self.kafka.delivery == Delivery::ExactlyOnce
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ mod journal;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Killed, ModelCluster, Promise, Shared};
@@ -22,6 +23,7 @@ use super::engine::{Engine, Pacing};
 use super::status::Status;
 use super::stop::Stop;
 use super::{End, Settings};
+use crate::clock::{Clock, ManualClock};
 use crate::config::{Delivery, EventsMode, Kafka, Properties, Topics};
 
 /// Some seconds of a debug build.
@@ -29,7 +31,7 @@ const RUNS: u64 = 2_000;
 /// More lives than any run needs: a run that uses them up does not get anywhere.
 const LIVES: u32 = 2_000;
 
-fn settings(delivery: Delivery) -> Settings {
+pub(super) fn settings(delivery: Delivery) -> Settings {
     let topic = |name: &str| format!("model.{name}");
     Settings {
         instance: "bridge-0".to_owned(),
@@ -84,14 +86,17 @@ fn pacing(world: &Shared) -> Pacing {
 
 /// One life of the process: until it is stopped or fenced; `None` when it was killed.
 fn live(settings: &Settings, world: &Shared, journal: &ModelJournal) -> Option<End> {
-    let stop = Stop::default();
+    // It stands still: what takes time is chance.
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+    let stop = Stop::new(clock.clone());
     let engine = Engine::new(
         settings,
         pacing(world),
         ModelCluster::new(world.clone()),
         journal.opened(stop.clone()),
-        Status::default(),
+        Status::new(clock.clone()),
         stop,
+        clock,
     );
     match catch_unwind(AssertUnwindSafe(|| engine.run())) {
         Ok(end) => Some(end),

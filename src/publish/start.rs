@@ -37,7 +37,7 @@
 //!   does what cannot be told from one, a copy started after the original had ended or before its first look;
 //!   the other then leaves.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::backlog::Backlog;
 use super::cluster::{CallError, Cluster, Producer};
@@ -108,7 +108,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
     }
 
     fn init_transactions(&mut self, producer: &mut C::Producer) -> Result<(), Interruption> {
-        let began = Instant::now();
+        let began = self.clock.now();
         loop {
             match producer.init_transactions(self.pacing.slice) {
                 Ok(()) => return Ok(()),
@@ -118,7 +118,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
                     if let Some(reason) = producer.lost_all_brokers() {
                         return Err(Failure::new(FailureKind::Unreachable, reason).into());
                     }
-                    if began.elapsed() >= self.pacing.init_timeout {
+                    if self.is_over(began, self.pacing.init_timeout) {
                         let what = "taking the transactional id";
                         return Err(
                             Failure::gave_up(what, self.pacing.init_timeout, &reason).into()

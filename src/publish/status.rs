@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::failure::FailureKind;
 use super::meters;
+use crate::clock::Clock;
 use crate::record::Position;
 
 /// How often an alarm that lasts is logged again.
@@ -68,13 +69,14 @@ impl Degraded {
 }
 
 /// A view on the publisher. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Status {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    clock: Arc<dyn Clock>,
     kafka_up: AtomicBool,
     published: AtomicU64,
     alarms: Mutex<BTreeMap<Degraded, Alarm>>,
@@ -88,6 +90,18 @@ struct Alarm {
 }
 
 impl Status {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                kafka_up: AtomicBool::new(false),
+                published: AtomicU64::new(0),
+                alarms: Mutex::default(),
+                last_error: Mutex::default(),
+            }),
+        }
+    }
+
     /// Whether a broker answered when last asked.
     pub fn kafka_up(&self) -> bool {
         self.shared.kafka_up.load(Ordering::Relaxed)
@@ -143,9 +157,10 @@ impl Status {
             self.shared.kafka_up.store(false, Ordering::Relaxed);
             metrics::gauge!("concur_bridge_kafka_up").set(0.0);
         }
+        let now = self.shared.clock.now();
         let mut alarms = lock(&self.shared.alarms);
         let due = match alarms.get_mut(&degraded) {
-            Some(alarm) if alarm.logged.elapsed() < REMIND_EVERY => {
+            Some(alarm) if now.duration_since(alarm.logged) < REMIND_EVERY => {
                 text.clone_into(&mut alarm.text);
                 false
             }
@@ -157,7 +172,7 @@ impl Status {
                 degraded,
                 Alarm {
                     text: text.to_owned(),
-                    logged: Instant::now(),
+                    logged: now,
                 },
             );
         }

@@ -10,9 +10,10 @@ mod power_loss;
 mod repair;
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use concur_bridge::clock::{ManualClock, SystemClock};
 use concur_bridge::config;
 use concur_bridge::event::EventType;
 use concur_bridge::journal::{AppendError, Appended, Claim, Fatal, Journal, OpenError, Options};
@@ -52,7 +53,17 @@ fn options(config: config::Journal) -> Options {
             // Once: it is told of its own panic, too, and a second would end the process.
             assert!(std::thread::panicking(), "the journal ended: {fatal}");
         }),
+        clock: Arc::new(SystemClock),
     }
+}
+
+/// A journal for which time passes as the test says.
+fn open_on(clock: &Arc<ManualClock>, config: config::Journal) -> Journal {
+    Journal::open(Options {
+        clock: clock.clone(),
+        ..options(config)
+    })
+    .unwrap()
 }
 
 /// Options whose end is told to the test instead of failing it.

@@ -1,16 +1,25 @@
 //! Does the stateless mode acknowledge only what Kafka has, and refuse at once what it cannot have?
 
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use concur_bridge::publish::check;
+use concur_bridge::clock::SystemClock;
 use concur_bridge::publish::direct::{Direct, DirectError};
+use concur_bridge::publish::{Settings, check};
 use concur_bridge::record::Record;
 
 use crate::support::backlog::{itinerary, itinerary_of};
 use crate::support::kafka::{Operator, SOON, bootstrap_or_skip, read_uncommitted, settings};
 use crate::support::wait::wait_until;
 
-const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// No acknowledgement of a broker that is there takes so long.
+const ACK_TIMEOUT: Duration = Duration::from_secs(60);
+
+fn start(settings: &Settings) -> Direct {
+    Direct::spawn(settings, ACK_TIMEOUT, Arc::new(SystemClock)).unwrap()
+}
 
 async fn stop(direct: &Direct) {
     direct.stop(SOON);
@@ -24,7 +33,7 @@ async fn an_acknowledged_record_is_in_kafka_in_order_and_without_a_position() {
         return;
     };
     let settings = settings(&bootstrap);
-    let direct = Direct::spawn(&settings, ACK_TIMEOUT).unwrap();
+    let direct = start(&settings);
     wait_until("kafka is up", SOON, || direct.status().kafka_up());
     let records: Vec<Record> = (0..200).map(itinerary).collect();
     let mut appends = Vec::new();
@@ -66,11 +75,13 @@ async fn without_a_broker_a_record_is_refused_at_once() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let settings = settings(&nobody.local_addr().unwrap().to_string());
     drop(nobody);
-    let direct = Direct::spawn(&settings, ACK_TIMEOUT).unwrap();
-    let begun = Instant::now();
-    let refused = direct.append(itinerary(0)).await;
-    assert!(matches!(refused, Err(DirectError::Unavailable(_))));
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    let direct = start(&settings);
+    let append = pin!(direct.append(itinerary(0)));
+    let refused = append.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(
+        matches!(refused, Poll::Ready(Err(DirectError::Unavailable(_)))),
+        "{refused:?}"
+    );
     stop(&direct).await;
 }
 
@@ -82,7 +93,7 @@ fn a_record_too_large_for_its_topic_is_refused_as_such() {
     let settings = settings(&bootstrap);
     let limit = [("max.message.bytes", "5000")];
     Operator::at(&bootstrap).create_topic(&settings.topics.itinerary, &limit);
-    let direct = Direct::spawn(&settings, ACK_TIMEOUT).unwrap();
+    let direct = start(&settings);
     wait_until("kafka is up", SOON, || direct.status().kafka_up());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use concur_bridge::publish::{End, Publisher};
-use concur_bridge::record::Position;
+use concur_bridge::publish::End;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::publish::outcome;
+use crate::publish::{outcome, start, wait_published};
 use crate::support::backlog::MemoryBacklog;
 use crate::support::kafka::{SOON, bootstrap_or_skip, settings};
-use crate::support::wait::wait_until;
 
 /// Neighbours that commit to a topic without a pause, so that at each moment one of them has a transaction open.
 struct Neighbours {
@@ -64,12 +62,6 @@ impl Drop for Neighbours {
     }
 }
 
-fn wait_published(publisher: &Publisher, position: Position) {
-    wait_until("everything is published", SOON, || {
-        publisher.status().published() >= position
-    });
-}
-
 #[test]
 fn a_start_and_the_leaving_of_a_fenced_process_end_in_seconds_while_neighbours_commit_all_the_time()
 {
@@ -79,7 +71,7 @@ fn a_start_and_the_leaving_of_a_fenced_process_end_in_seconds_while_neighbours_c
     let settings = settings(&bootstrap);
     let backlog = MemoryBacklog::new();
     backlog.append_events(0, 20);
-    let mut first = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    let mut first = start(&settings, &backlog);
     wait_published(&first, backlog.last());
     let _neighbours = Neighbours::on(&bootstrap, &settings.topics.positions);
 
@@ -91,12 +83,12 @@ fn a_start_and_the_leaving_of_a_fenced_process_end_in_seconds_while_neighbours_c
             backlog.forget_published();
         }
         backlog.append_events(100, 5);
-        first = Publisher::spawn(&settings, backlog.clone()).unwrap();
+        first = start(&settings, &backlog);
         wait_published(&first, backlog.last());
     }
 
     let twins = backlog.copy();
-    let mut twin = Publisher::spawn(&settings, twins.clone()).unwrap();
+    let mut twin = start(&settings, &twins);
     twins.append_events(200, 5);
     wait_published(&twin, twins.last());
     backlog.append_events(300, 1);

@@ -2,7 +2,9 @@
 
 use concur_bridge::publish::{Degraded, Publisher};
 
-use crate::publish::{assert_published_once, end_of, wait_published};
+use crate::publish::{
+    assert_published_once, end_of, start, wait_published, wait_until_nothing_is_degraded,
+};
 use crate::support::backlog::MemoryBacklog;
 use crate::support::kafka::{Operator, SOON, bootstrap_or_skip, settings};
 use crate::support::wait::{wait_for, wait_until};
@@ -29,7 +31,7 @@ fn topics_that_too_few_brokers_can_hold_are_named_as_missing_and_publishing_begi
     settings.kafka.replication_factor = 2;
     let backlog = MemoryBacklog::new();
     backlog.append_events(0, 10);
-    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    let publisher = start(&settings, &backlog);
     let text = missing_topics(&publisher);
     assert!(text.contains(&settings.topics.itinerary), "{text}");
     assert!(text.contains("kafka.replication_factor"), "{text}");
@@ -46,7 +48,7 @@ fn topics_that_too_few_brokers_can_hold_are_named_as_missing_and_publishing_begi
         operator.create_topic(topic, &[]);
     }
     wait_published(&publisher, backlog.last());
-    assert_eq!(publisher.status().degraded(), []);
+    wait_until_nothing_is_degraded(&publisher);
 }
 
 #[test]
@@ -68,14 +70,14 @@ fn a_missing_topic_pauses_publishing_by_name_and_its_creation_resumes_it() {
     }
     let backlog = MemoryBacklog::new();
     let ids = backlog.append_events(0, 10);
-    let publisher = Publisher::spawn(&settings, backlog.clone()).unwrap();
+    let publisher = start(&settings, &backlog);
     let text = missing_topics(&publisher);
     assert!(text.contains(&settings.topics.profile), "{text}");
     assert!(text.contains(&settings.topics.quarantine), "{text}");
     operator.create_topic(&settings.topics.profile, &[]);
     operator.create_topic(&settings.topics.quarantine, &[]);
     wait_published(&publisher, backlog.last());
-    assert_eq!(publisher.status().degraded(), []);
+    wait_until_nothing_is_degraded(&publisher);
     end_of(publisher, SOON);
     assert_published_once(&settings, &ids);
 }
@@ -86,7 +88,7 @@ fn topics_that_the_bridge_creates_take_the_brokers_time_and_positions_are_compac
         return;
     };
     let settings = settings(&bootstrap);
-    let publisher = Publisher::spawn(&settings, MemoryBacklog::new()).unwrap();
+    let publisher = start(&settings, &MemoryBacklog::new());
     wait_until("kafka is up", SOON, || publisher.status().kafka_up());
     end_of(publisher, SOON);
     let operator = Operator::at(&bootstrap);

@@ -1,6 +1,9 @@
 //! Does a quarantined request come out as what it would have been, once it can be read?
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use concur_bridge::clock::SystemClock;
 use concur_bridge::config::{Config, UserIds};
 use concur_bridge::journal::{Inspector, Journal, Options};
 use concur_bridge::normalise::{Malformed, Reason, Rules};
@@ -31,6 +34,7 @@ async fn requeued(dialect: Dialect, query: &str, body: &str) -> (String, Value) 
         instance: None,
         transactional_prefix: "concur-bridge".to_owned(),
         fatal: Box::new(|fatal| panic!("the journal ended: {fatal}")),
+        clock: Arc::new(SystemClock),
     })
     .unwrap();
     let postback = Postback {

@@ -2,6 +2,7 @@
 
 pub(crate) mod backlog;
 pub(crate) mod bridge;
+pub(crate) mod clock;
 pub(crate) mod damage;
 pub(crate) mod http_file;
 pub(crate) mod kafka;

@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::{DAMAGED, Remains};
 use crate::event::EventType;
-use crate::journal::batch;
 use crate::journal::checkpoint::{self, Depth};
 use crate::journal::fatal::Broken;
 use crate::journal::mark::{Mark, MarkFile};
@@ -255,7 +254,8 @@ fn stub() -> Record {
         id: Uuid::now_v7().to_string(),
         kind: EventType::Quarantined,
         key: None,
-        received_at: Timestamp::from_millisecond(batch::now_ms()).unwrap_or_default(),
+        received_at: Timestamp::from_millisecond(Timestamp::now().as_millisecond())
+            .unwrap_or_default(),
         traceparent: None,
         correlation_id: None,
         ess_topic: None,

@@ -1,12 +1,13 @@
 //! A journal in memory whose mark is as lazy as the real one's: a kill may lose the newest.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::broker::{Shared, TOPIC_LIMIT};
+use crate::clock::ManualClock;
 use crate::event::EventType;
 use crate::publish::backlog::{Backlog, BacklogError, Lineage};
 use crate::publish::stop::Stop;
@@ -42,7 +43,7 @@ impl ModelJournal {
     pub(super) fn new(world: Shared) -> Self {
         Self {
             world,
-            stop: Stop::default(),
+            stop: Stop::new(Arc::new(ManualClock::new())),
             state: Arc::new(Mutex::new(State {
                 uuid: Uuid::new_v4(),
                 generation: 0,
@@ -186,11 +187,10 @@ impl Backlog for ModelJournal {
                     }
                 }
             } else if self.all_published() && (self.world.is_calm() || self.world.chance(0.3)) {
-                self.stop
-                    .request(Instant::now() + Duration::from_secs(3_600));
+                self.stop.request(Duration::from_secs(3_600));
             }
         } else if self.world.fault(0.01) {
-            self.stop.request(Instant::now());
+            self.stop.request(Duration::ZERO);
         }
         self.last()
     }

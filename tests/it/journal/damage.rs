@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use concur_bridge::journal::{Journal, OpenError};
 use concur_bridge::publish::Backlog as _;
@@ -294,8 +295,18 @@ fn damage_beyond_what_start_reads_is_found_in_the_background() {
         journal.close().await;
         // One of the first 150 positions: start reads from 2,001 on.
         overwrite(&dir.path().join("journal.db"), b"\"n\":80,", b"\"n\":81,");
-        let (options, ends) = watched(config(dir.path()));
-        let journal = Journal::open(options).unwrap();
+        let (told, ends) = mpsc::sync_channel(1);
+        let (go_on, may_go_on) = mpsc::sync_channel(1);
+        let may_go_on = Mutex::new(may_go_on);
+        let journal = Journal::open(Options {
+            fatal: Box::new(move |fatal| {
+                // A test that has failed listens no more.
+                drop(told.send(fatal.clone()));
+                let _ = may_go_on.lock().unwrap().recv();
+            }),
+            ..options(config(dir.path()))
+        })
+        .unwrap();
         let fatal = ends.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(fatal.exit().code(), 3);
         assert!(
@@ -307,6 +318,11 @@ fn damage_beyond_what_start_reads_is_found_in_the_background() {
             matches!(refused, Err(AppendError::Poisoned(_))),
             "{refused:?}"
         );
-        journal.close().await;
+        // The thread that found it is still in the journal's directory.
+        let mut closing = std::pin::pin!(journal.close());
+        let closed = tokio::time::timeout(Duration::from_millis(100), &mut closing).await;
+        assert!(closed.is_err(), "closed with a thread at work");
+        go_on.send(()).unwrap();
+        closing.await;
     });
 }

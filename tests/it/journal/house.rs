@@ -2,13 +2,21 @@
 
 use std::time::Instant;
 
-use concur_bridge::journal::{FullCause, Refusal, Status};
+use concur_bridge::journal::{FullCause, QUARANTINE_KEPT_FOR, Refusal, Status};
 use concur_bridge::publish::backlog::BacklogError;
 
 use super::*;
 
-/// Waits until the journal's status is as wanted.
-async fn until(journal: &Journal, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Lets time pass until the journal's status is as wanted.
+async fn until(
+    journal: &Journal,
+    clock: &ManualClock,
+    what: &str,
+    wanted: impl Fn(&Status) -> bool,
+) -> Status {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let status = journal.status();
@@ -16,6 +24,7 @@ async fn until(journal: &Journal, what: &str, wanted: impl Fn(&Status) -> bool) 
             return status;
         }
         assert!(Instant::now() < deadline, "{what}: {status:?}");
+        clock.advance(Duration::from_millis(100));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -50,8 +59,9 @@ fn the_byte_limit_refuses_what_is_beyond_it_and_heals_once_kafka_has_the_backlog
         max_size_bytes,
         ..config(dir.path())
     };
+    let clock = Arc::default();
     block_on(async {
-        let journal = Journal::open(options(config)).unwrap();
+        let journal = open_on(&clock, config);
         let (accepted, error) = fill(&journal).await;
         assert_eq!(error, AppendError::Full(FullCause::MaxSize));
         assert!(accepted > 700, "only {accepted} records fit into 1 MiB");
@@ -62,7 +72,7 @@ fn the_byte_limit_refuses_what_is_beyond_it_and_heals_once_kafka_has_the_backlog
         assert_eq!(read_all(&journal).len() as u64, accepted);
 
         published(&journal, Position(accepted));
-        let healed = until(&journal, "heals", |status| status.refusal.is_none()).await;
+        let healed = until(&journal, &clock, "heals", |status| status.refusal.is_none()).await;
         assert_eq!(healed.backlog_records, 0);
         assert_eq!(healed.oldest_unpublished, None);
         append_all(&journal, [record(1)]).await;
@@ -117,12 +127,16 @@ fn published_records_go_by_size_and_unpublished_ones_stay() {
         retain_size_bytes: 10_000,
         ..config(dir.path())
     };
+    let clock = Arc::default();
     block_on(async {
-        let journal = Journal::open(options(config)).unwrap();
+        let journal = open_on(&clock, config);
         append_all(&journal, (1..=2_500).map(record)).await;
         assert_eq!(journal.status().first, Position(1));
         published(&journal, Position(2_000));
-        let status = until(&journal, "deletes", |status| status.first > Position(1_900)).await;
+        let status = until(&journal, &clock, "deletes", |status| {
+            status.first > Position(1_900)
+        })
+        .await;
         assert!(status.first <= Position(1_990), "{status:?}");
         let kept = read_all(&journal);
         assert_eq!(kept.last().unwrap().position, Position(2_500));
@@ -139,14 +153,24 @@ fn published_records_go_by_size_and_unpublished_ones_stay() {
 fn published_records_go_by_age_but_the_newest_stays_and_positions_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let config = config::Journal {
-        retain_for: Duration::ZERO,
+        retain_for: HOUR,
         ..config(dir.path())
     };
+    let clock = Arc::default();
     block_on(async {
-        let journal = Journal::open(options(config)).unwrap();
-        append_all(&journal, (1..=20).map(record)).await;
+        let journal = open_on(&clock, config);
+        append_all(&journal, (1..=19).map(record)).await;
+        published(&journal, Position(19));
+        clock.advance(HOUR - MINUTE);
+        // A commit deletes what may go.
+        append_all(&journal, [record(20)]).await;
+        assert_eq!(journal.status().first, Position(1), "none is an hour old");
         published(&journal, Position(20));
-        until(&journal, "deletes", |status| status.first == Position(20)).await;
+        clock.advance(HOUR);
+        until(&journal, &clock, "deletes", |status| {
+            status.first == Position(20)
+        })
+        .await;
         journal.close().await;
         let journal = open(dir.path());
         assert_eq!(append_all(&journal, [record(21)]).await, [Position(21)]);
@@ -220,6 +244,43 @@ fn a_full_quarantine_evicts_published_bodies_of_the_same_reason_only() {
         journal.close().await;
         // Start checks the sum of what is kept.
         open(dir.path()).close().await;
+    });
+}
+
+#[test]
+fn a_quarantined_body_goes_after_its_time_once_it_is_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config::Journal {
+        retain_for: 2 * QUARANTINE_KEPT_FOR,
+        ..config(dir.path())
+    };
+    let clock = Arc::default();
+    block_on(async {
+        let journal = open_on(&clock, config);
+        append_all(&journal, (1..=2).map(|n| quarantined(n, "bad_xml", 500))).await;
+        let bodies = || -> Vec<usize> {
+            let read = read_all(&journal);
+            read.iter().map(|p| p.record.content.len()).collect()
+        };
+        published(&journal, Position(1));
+        let kept = journal.status().quarantine_bytes;
+        clock.advance(QUARANTINE_KEPT_FOR - MINUTE);
+        append_all(&journal, [record(3)]).await;
+        assert_eq!(journal.status().quarantine_bytes, kept);
+        clock.advance(HOUR);
+        let status = until(&journal, &clock, "drops it", |status| {
+            status.quarantine_bytes < kept
+        })
+        .await;
+        assert_eq!(status.quarantine_bytes, kept / 2);
+        assert_eq!(bodies()[..2], [0, 500], "2 is unpublished");
+        published(&journal, Position(2));
+        until(&journal, &clock, "drops both", |status| {
+            status.quarantine_bytes == 0
+        })
+        .await;
+        assert_eq!(bodies()[..2], [0, 0]);
+        journal.close().await;
     });
 }
 
