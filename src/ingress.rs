@@ -9,14 +9,15 @@
 //! time and within the `budget` of all, and no honest client its answer. Nothing of a request is in any log line, metric label or error body.
 //!
 //! **When it fails.** [`Ingress::bind`] says in one sentence why nothing can be served. After that nothing here ends
-//! the process: sockets that cannot be accepted are waited for, files that become invalid leave the old ones in force.
+//! the process: the accept loop waits when it gets no connection, files that become invalid leave the old ones in force.
 //!
 //! **Left to others.** What a postback means and where it is kept ([`accept`](crate::accept)).
 //!
-//! **Layout**, in the order of a connection's way: `listener` accepts, `opening` unwraps PROXY header and TLS,
+//! **Layout**, in the order of a connection's way: `listener` hands over connections, `accept_loop` owns them, `opening` unwraps PROXY header and TLS,
 //! `connection` waits for an `arrival` and runs HTTP under the clock of `pace` on a `wire`, `handler` makes the checks of `head`,
 //! `auth`, `body` and `signature`, `refused` and `answer` say what comes of it.
 
+mod accept_loop;
 mod answer;
 mod arrival;
 mod auth;
@@ -47,13 +48,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::accept_loop::AcceptLoop;
+pub use self::accept_loop::Drained;
 pub use self::exposure::{Exposed, advice, check_exposed};
-pub use self::listener::Drained;
+pub use self::listener::{BoundPort, Listener};
 pub use self::meters::Ending;
 pub use self::refused::{Cause, Refused};
 use crate::accept::{Accepted, Acceptor, Refusal};
@@ -61,9 +62,6 @@ use crate::config;
 use crate::postback::{Dialect, Postback};
 use crate::reload::{LoadError, Reloader};
 use crate::traces::Traces;
-
-/// Connections that wait in the kernel to be accepted, at most; the system's own limit may be lower.
-const BACKLOG: i32 = 4096;
 
 /// What makes a postback durable. Faked by tests.
 pub trait Accept: Send + Sync + 'static {
@@ -77,10 +75,10 @@ impl Accept for Acceptor {
     }
 }
 
-/// A bound listener.
-pub struct Ingress<A> {
-    listener: listener::Listener<A>,
-    local_addr: SocketAddr,
+/// The ingress, with the listener that its connections come from: a TCP port, or memory in tests.
+pub struct Ingress<A, L = BoundPort> {
+    accept_loop: AcceptLoop<A>,
+    listener: L,
 }
 
 /// Why nothing can be served.
@@ -108,7 +106,8 @@ pub enum BindError {
 }
 
 impl<A: Accept> Ingress<A> {
-    /// Reads secrets, keys and certificates, has `reloader` follow them, and binds. Must run inside a tokio runtime.
+    /// Reads secrets, keys and certificates, has `reloader` follow them, and binds `ingress.listen`. Must run inside a
+    /// tokio runtime.
     ///
     /// # Errors
     /// See [`BindError`]; nothing is bound then.
@@ -119,67 +118,38 @@ impl<A: Accept> Ingress<A> {
         traces: Option<Traces>,
         reloader: &mut Reloader,
     ) -> Result<Self, BindError> {
-        let route = |dialect, path: &str, guard, reloader: &mut Reloader| {
-            auth::Gate::new(guard, dialect, reloader).map(|gate| head::Route {
-                dialect,
-                path: path.to_owned(),
-                gate,
-            })
-        };
-        let routes = [
-            route(Dialect::V1, &ingress.path, &auth.v1, reloader)?,
-            route(Dialect::Ess, &ingress.ess_path, &auth.ess, reloader)?,
-        ];
-        let handler = handler::Handler {
-            acceptor,
-            traces,
-            routes,
-            signatures: signature::Signatures::new(auth, reloader)?,
-            max_body_bytes: ingress.max_body_bytes,
-            in_flight: limits::InFlight::new(ingress.max_in_flight),
-            budget: budget::Budget::default(),
-            meters: meters::Meters::new(),
-            refusals: Arc::new(meters::Refusals::new()),
-        };
-        let proxies = [&auth.v1, &auth.ess].map(|guard| guard.trusted_proxies.clone());
-        let opening = opening::Opening {
-            proxies: ingress.proxy_protocol.then(|| proxies.concat()),
-            tls: ingress
-                .tls
-                .as_ref()
-                .map(|tls| tls::TlsOpening::new(tls, reloader))
-                .transpose()?,
-            handshakes: limits::InFlight::new(limits::MAX_HANDSHAKES),
-            time: ingress.header_timeout,
-        };
-        if let Some(sentence) = advice(ingress, auth) {
-            warn!("{sentence}");
-        }
-        let socket = listen(ingress.listen)?;
-        let address = |source| BindError::Address {
-            address: ingress.listen,
-            source,
-        };
-        let local_addr = socket.local_addr().map_err(address)?;
+        let mut accept_loop = load(ingress, auth, acceptor, traces, reloader)?;
+        let listener = BoundPort::bind(ingress.listen)?;
+        accept_loop.max_connections = descriptors::room_for(ingress.max_connections);
         Ok(Self {
-            listener: listener::Listener {
-                socket,
-                handler: Arc::new(handler),
-                opening: Arc::new(opening),
-                patience: pace::Patience {
-                    head: ingress.header_timeout,
-                    body: ingress.body_timeout,
-                    idle: ingress.idle_timeout,
-                },
-                max_connections: descriptors::room_for(ingress.max_connections),
-            },
-            local_addr,
+            accept_loop,
+            listener,
         })
     }
 
     /// The bound address, with the port the system chose when 0 was configured.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.listener.address
+    }
+}
+
+impl<A: Accept, L: Listener> Ingress<A, L> {
+    /// As [`Ingress::bind`], for connections that come from `listener` instead of `ingress.listen`.
+    ///
+    /// # Errors
+    /// A secret, key or certificate cannot serve.
+    pub fn on(
+        listener: L,
+        ingress: &config::Ingress,
+        auth: &config::Auth,
+        acceptor: A,
+        traces: Option<Traces>,
+        reloader: &mut Reloader,
+    ) -> Result<Self, LoadError> {
+        Ok(Self {
+            accept_loop: load(ingress, auth, acceptor, traces, reloader)?,
+            listener,
+        })
     }
 
     /// Serves until `stop`; then accepts nothing more, closes idle connections and gives the answers in progress until
@@ -187,13 +157,73 @@ impl<A: Accept> Ingress<A> {
     ///
     /// Cancel safety: dropping the future cuts every connection at once.
     pub async fn serve(self, stop: CancellationToken, drain_deadline: Duration) -> Drained {
-        let mut expiries = self.listener.opening.expiries();
-        expiries.extend(self.listener.handler.signatures.expiry());
+        let Self {
+            accept_loop,
+            listener,
+        } = self;
+        let mut expiries = accept_loop.opening.expiries();
+        expiries.extend(accept_loop.handler.signatures.expiry());
         tokio::select! {
-            drained = self.listener.serve(stop, drain_deadline) => drained,
+            drained = accept_loop.serve(listener, stop, drain_deadline) => drained,
             never = expiry::remind_daily(expiries) => match never {},
         }
     }
+}
+
+/// Reads secrets, keys and certificates and has `reloader` follow them. Binds nothing.
+fn load<A: Accept>(
+    ingress: &config::Ingress,
+    auth: &config::Auth,
+    acceptor: A,
+    traces: Option<Traces>,
+    reloader: &mut Reloader,
+) -> Result<AcceptLoop<A>, LoadError> {
+    let route = |dialect, path: &str, guard, reloader: &mut Reloader| {
+        auth::Gate::new(guard, dialect, reloader).map(|gate| head::Route {
+            dialect,
+            path: path.to_owned(),
+            gate,
+        })
+    };
+    let routes = [
+        route(Dialect::V1, &ingress.path, &auth.v1, reloader)?,
+        route(Dialect::Ess, &ingress.ess_path, &auth.ess, reloader)?,
+    ];
+    let handler = handler::Handler {
+        acceptor,
+        traces,
+        routes,
+        signatures: signature::Signatures::new(auth, reloader)?,
+        max_body_bytes: ingress.max_body_bytes,
+        in_flight: limits::InFlight::new(ingress.max_in_flight),
+        budget: budget::Budget::default(),
+        meters: meters::Meters::new(),
+        refusals: Arc::new(meters::Refusals::new()),
+    };
+    let proxies = [&auth.v1, &auth.ess].map(|guard| guard.trusted_proxies.clone());
+    let opening = opening::Opening {
+        proxies: ingress.proxy_protocol.then(|| proxies.concat()),
+        tls: ingress
+            .tls
+            .as_ref()
+            .map(|tls| tls::TlsOpening::new(tls, reloader))
+            .transpose()?,
+        handshakes: limits::InFlight::new(limits::MAX_HANDSHAKES),
+        time: ingress.header_timeout,
+    };
+    if let Some(sentence) = advice(ingress, auth) {
+        warn!("{sentence}");
+    }
+    Ok(AcceptLoop {
+        handler: Arc::new(handler),
+        opening: Arc::new(opening),
+        patience: pace::Patience {
+            head: ingress.header_timeout,
+            body: ingress.body_timeout,
+            idle: ingress.idle_timeout,
+        },
+        max_connections: ingress.max_connections,
+    })
 }
 
 /// Everything that is wrong with secrets, keys and certificates, each file by itself. Binds nothing.
@@ -203,24 +233,4 @@ pub fn check(ingress: &config::Ingress, auth: &config::Auth) -> Vec<LoadError> {
     faults.extend(signature::faults(auth));
     faults.extend(ingress.tls.iter().flat_map(tls::faults));
     faults
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
-    let bound = || -> io::Result<TcpListener> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        // A restart must not wait for the sockets of the previous process to leave TIME_WAIT.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
-    };
-    bound().map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse { address },
-        _ => BindError::Address { address, source },
-    })
 }

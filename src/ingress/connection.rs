@@ -49,7 +49,7 @@ where
     let mut wire = Wire::new(stream, Arc::clone(&pace), refusals);
     async move {
         let mut stopped = pin!(stop.cancelled());
-        let first = pace.deadline().map_or_else(Instant::now, Instant::from_std);
+        let first = pace.deadline().unwrap_or_else(Instant::now);
         let mut timer = pin!(tokio::time::sleep_until(first));
         let mut clock = Clock {
             pace: &pace,
@@ -115,7 +115,7 @@ impl Clock<'_, '_> {
                 return Poll::Pending;
             };
             let rest = self.pace.rest_at().filter(|at| may_rest && *at < deadline);
-            let due = Instant::from_std(rest.unwrap_or(deadline));
+            let due = rest.unwrap_or(deadline);
             if due < self.timer.deadline() || self.timer.is_elapsed() {
                 self.timer.as_mut().reset(due);
             }

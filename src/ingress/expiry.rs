@@ -119,11 +119,14 @@ mod tests {
 
     #[test]
     fn the_last_thirty_days_are_worth_a_warning_and_the_end_an_alarm() {
-        let now = Timestamp::now().as_second();
+        let now = 1_800_000_000;
         let day = 24 * 60 * 60;
         for (ends, expected) in [
             (now + 40 * day, Urgency::None),
-            (now + 29 * day + 60, Urgency::Soon { days: 29 }),
+            (now + 30 * day + 1, Urgency::None),
+            (now + 30 * day, Urgency::Soon { days: 30 }),
+            (now + 1, Urgency::Soon { days: 0 }),
+            (now, Urgency::Past),
             (now - 1, Urgency::Past),
             (i64::MAX, Urgency::None),
         ] {

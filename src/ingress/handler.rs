@@ -11,13 +11,13 @@
 //! would cost as much as the checks themselves.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, header};
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::Accept;
 use super::answer::{self, Answer};
@@ -115,7 +115,7 @@ impl<A: Accept> Caller<A> {
         }
         let postback = postback(dialect, parts, bytes, received_at);
         let traces = self.handler.traces.as_ref();
-        let span = traces.map(|traces| traces.begin(&postback, began));
+        let span = traces.map(|traces| traces.begin(&postback, began.into_std()));
         let accepted = self.handler.acceptor.accept(postback).await;
         drop(admitted.ticket);
         match accepted {

@@ -1,232 +1,88 @@
-//! The accept loop: it owns every connection, keeps their number bounded, and ends them in two steps.
+//! Where connections come from: TCP sockets in production, memory in tests.
 //!
-//! **Too many connections.** Clients that connect and then take their time must not lock out honest ones, so at
-//! `ingress.max_connections` the newcomer is let in and the connection that has waited longest for its client goes
-//! instead: first those whose client never got through authentication. One that is owed an answer is never chosen; if
-//! all are, the newcomer waits in the kernel's queue. Running out of file descriptors, or of the `budget` of bytes that
-//! slow clients hold, is treated the same way.
-//!
-//! **Stopping.** At `stop` no connection is accepted any more, idle ones are closed, and requests in progress get their
-//! answer with `connection: close` until the deadline.
+//! The accept loop and everything behind it know only bytes, a peer address and the failure to get a connection.
+//! What only a socket has (its options, the kernel's queue, errors of a client that already left) stays here.
 
-use std::collections::HashMap;
+use std::future::Future;
 use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
 
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, Id, JoinSet};
-use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
-use super::Accept;
-use super::handler::Handler;
-use super::meters::{Ending, Throttle};
-use super::opening::Opening;
-use super::pace::{Pace, Patience};
+use super::BindError;
 
-/// How long accepting pauses when the system has no more sockets to give.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
+/// Maximum number of connections that wait in the kernel to be accepted. The system's own limit may be lower.
+const BACKLOG: i32 = 4096;
 
-/// How often a newcomer's wait for a place looks for a connection that is no longer owed an answer.
-const CROWDED_PAUSE: Duration = Duration::from_millis(5);
+/// Hands out new connections, as axum's trait of this name does. Unlike axum's it reports errors, because a process
+/// without free descriptors must evict a connection and not just wait. Dropping a listener refuses newcomers.
+pub trait Listener: Send + 'static {
+    /// The bytes of one connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-/// How often the gauges are set.
-const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How an orderly stop ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drained {
-    /// Every answer went out.
-    Complete,
-    /// At the deadline this many requests had no answer yet; their connections were cut.
-    Cut {
-        /// Requests between head and answer.
-        answers: usize,
-    },
+    /// Waits for the next connection and returns it with the address of its peer.
+    ///
+    /// Cancel safe: a connection that was not returned is returned by the next call.
+    ///
+    /// # Errors
+    /// The system has no connection to give, usually for want of file descriptors. The caller may try again.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 }
 
-/// Accepts connections and owns them.
-pub(super) struct Listener<A> {
-    pub(super) socket: TcpListener,
-    pub(super) handler: Arc<Handler<A>>,
-    pub(super) opening: Arc<Opening>,
-    pub(super) patience: Patience,
-    pub(super) max_connections: usize,
+/// A TCP port that this process listens on.
+pub struct BoundPort {
+    socket: TcpListener,
+    /// With the port that the system chose when 0 was asked for.
+    pub(super) address: SocketAddr,
 }
 
-struct Member {
-    /// Counts up: of two that wait equally long, the older goes.
-    number: u64,
-    pace: Arc<Pace>,
-    task: AbortHandle,
-}
+impl Listener for BoundPort {
+    type Stream = TcpStream;
 
-/// The connections that are open.
-#[derive(Default)]
-struct Roster {
-    tasks: JoinSet<()>,
-    members: HashMap<Id, Member>,
-    admitted: u64,
-}
-
-impl<A: Accept> Listener<A> {
-    /// Serves until `stop`, then until every answer in progress went out or `drain_deadline` has passed.
-    pub(super) async fn serve(self, stop: CancellationToken, drain_deadline: Duration) -> Drained {
-        let mut roster = Roster::default();
-        let origin = Instant::now();
-        let throttle = Throttle::default();
-        let mut gauged = tokio::time::interval(GAUGE_INTERVAL);
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                _ = gauged.tick() => {
-                    let meters = &self.handler.meters;
-                    meters.connections.set(roster.members.len() as f64);
-                    meters.in_flight.set(self.handler.in_flight.now() as f64);
-                }
-                evicted = self.handler.budget.exceeded() => {
-                    for _ in 0..evicted {
-                        if !self.evict(&mut roster) {
-                            break;
-                        }
+            match self.socket.accept().await {
+                Ok((stream, peer)) => {
+                    // Answers are small and whole: never wait for more to fill a packet. It fails when the client has left.
+                    if stream.set_nodelay(true).is_ok() {
+                        return Ok((stream, peer));
                     }
                 }
-                Some(id) = roster.reaped() => roster.forget(id),
-                accepted = self.socket.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        tokio::select! {
-                            () = stop.cancelled() => break,
-                            () = self.make_room(&mut roster) => {}
-                        }
-                        self.open(stream, origin, &mut roster, &stop);
-                    }
-                    Err(failure) if is_of_the_client(&failure) => {}
-                    Err(failure) => {
-                        if let Some(more) = throttle.admit() {
-                            warn!(error = %failure, more, "cannot accept a connection");
-                        }
-                        self.evict(&mut roster);
-                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
-                    }
-                },
-            }
-        }
-        let Self {
-            socket, handler, ..
-        } = self;
-        // Refuses newcomers at once instead of leaving them in the queue.
-        drop(socket);
-        let drained = tokio::time::timeout(drain_deadline, roster.end()).await;
-        handler.meters.connections.set(0.0);
-        match (drained, handler.in_flight.now()) {
-            (Ok(()), _) | (Err(_), 0) => Drained::Complete,
-            (Err(_), answers) => {
-                error!(answers, "answers were still open at the drain deadline");
-                Drained::Cut { answers }
+                Err(failure) if is_of_the_client(&failure) => {}
+                Err(failure) => return Err(failure),
             }
         }
     }
+}
 
-    fn open(
-        &self,
-        stream: TcpStream,
-        origin: Instant,
-        roster: &mut Roster,
-        stop: &CancellationToken,
-    ) {
-        let pace = Arc::new(Pace::new(origin, self.patience));
-        let handler = Arc::clone(&self.handler);
-        let opening = Arc::clone(&self.opening);
-        let connection = {
-            let pace = Arc::clone(&pace);
-            let stop = stop.clone();
-            async move {
-                if let Some(ending) = opening.serve(stream, &handler, pace, stop).await {
-                    handler.meters.ended(ending);
-                }
-            }
+impl BoundPort {
+    /// Must run inside a tokio runtime.
+    pub(super) fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let bound = || -> io::Result<Self> {
+            let socket = Socket::new(
+                Domain::for_address(address),
+                Type::STREAM,
+                Some(Protocol::TCP),
+            )?;
+            // A restart must not wait for the sockets of the previous process to leave TIME_WAIT.
+            socket.set_reuse_address(true)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            let socket = TcpListener::from_std(socket.into())?;
+            let address = socket.local_addr()?;
+            Ok(Self { socket, address })
         };
-        let task = roster.tasks.spawn(connection);
-        roster.admitted += 1;
-        let number = roster.admitted;
-        roster
-            .members
-            .insert(task.id(), Member { number, pace, task });
-    }
-
-    /// Waits until there is a place for one more.
-    ///
-    /// Cancel safe.
-    async fn make_room(&self, roster: &mut Roster) {
-        if self.opening.is_crowded() {
-            self.evict(roster);
-        }
-        while roster.members.len() >= self.max_connections && !self.evict(roster) {
-            if let Ok(Some(id)) = tokio::time::timeout(CROWDED_PAUSE, roster.reaped()).await {
-                roster.forget(id);
-            }
-        }
-    }
-
-    fn evict(&self, roster: &mut Roster) -> bool {
-        let evicted = roster.evict();
-        if evicted {
-            self.handler.meters.ended(Ending::Evicted);
-        }
-        evicted
+        bound().map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse { address },
+            _ => BindError::Address { address, source },
+        })
     }
 }
 
-impl Roster {
-    /// The next connection that ended; `None` when there is none to wait for.
-    ///
-    /// Cancel safe.
-    async fn reaped(&mut self) -> Option<Id> {
-        match self.tasks.join_next_with_id().await? {
-            Ok((id, ())) => Some(id),
-            Err(ended) => Some(ended.id()),
-        }
-    }
-
-    fn forget(&mut self, id: Id) {
-        self.members.remove(&id);
-    }
-
-    /// Ends the connection that deserves it most; `false` when the bridge owes an answer to all.
-    fn evict(&mut self) -> bool {
-        while let Some(ended) = self.tasks.try_join_next_with_id() {
-            self.forget(ended.map_or_else(|failed| failed.id(), |(id, ())| id));
-        }
-        while let Some(id) = self.slowest() {
-            let Some(member) = self.members.get(&id) else {
-                return false;
-            };
-            if member.pace.evict() {
-                member.task.abort();
-                self.members.remove(&id);
-                return true;
-            }
-        }
-        false
-    }
-
-    fn slowest(&self) -> Option<Id> {
-        self.members
-            .iter()
-            .filter_map(|(id, member)| Some(((member.pace.standing()?, member.number), *id)))
-            .min_by_key(|(standing, _)| *standing)
-            .map(|(_, id)| id)
-    }
-
-    /// Waits for all connections to end by themselves.
-    async fn end(&mut self) {
-        while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-/// Failures that concern one connection that went before it was accepted.
+/// Failures that concern one connection, whose client left before it was accepted.
 fn is_of_the_client(failure: &io::Error) -> bool {
     matches!(
         failure.kind(),

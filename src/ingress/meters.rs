@@ -5,10 +5,11 @@
 //! two paths has no source and is counted as a refusal only.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::refused::Cause;
@@ -210,13 +211,18 @@ impl Throttle {
 mod tests {
     use super::*;
 
-    #[test]
-    fn of_many_lines_within_a_second_one_is_let_through() {
+    #[tokio::test(start_paused = true)]
+    async fn of_many_lines_within_a_second_one_is_let_through() {
         let throttle = Throttle::default();
         assert_eq!(throttle.admit(), Some(0));
         assert_eq!(throttle.admit(), None);
+        let moment = Duration::from_millis(1);
+        tokio::time::advance(Throttle::INTERVAL - moment).await;
         assert_eq!(throttle.admit(), None);
-        throttle.closed_until.store(0, Ordering::Relaxed);
+        tokio::time::advance(moment).await;
         assert_eq!(throttle.admit(), Some(2));
+        assert_eq!(throttle.admit(), None);
+        tokio::time::advance(Throttle::INTERVAL * 10).await;
+        assert_eq!(throttle.admit(), Some(1));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -28,8 +28,8 @@ use super::proxy_protocol;
 use super::tls::TlsOpening;
 
 /// A TLS connection after its handshake.
-struct Session {
-    stream: Box<TlsStream<TcpStream>>,
+struct Session<T> {
+    stream: Box<TlsStream<BufReader<T>>>,
     /// Whether the client certificate bears one of the names asked for, if any are.
     named: bool,
     held: Held,
@@ -46,16 +46,18 @@ pub(super) struct Opening {
 
 impl Opening {
     /// Serves one connection to its end. Returns why it ended, when that was early.
-    pub(super) async fn serve<A: Accept>(
+    pub(super) async fn serve<A, T>(
         &self,
-        mut stream: TcpStream,
+        mut stream: T,
+        socket: IpAddr,
         handler: &Arc<Handler<A>>,
         pace: Arc<Pace>,
         stop: CancellationToken,
-    ) -> Option<Ending> {
-        // Answers are small and whole: never wait for more to fill a packet.
-        stream.set_nodelay(true).ok()?;
-        let socket = stream.peer_addr().ok()?.ip();
+    ) -> Option<Ending>
+    where
+        A: Accept,
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         let due = Instant::now() + self.time;
         let proxied = match &self.proxies {
             None => None,
@@ -90,17 +92,22 @@ impl Opening {
     }
 
     /// `Err`: the connection is over, and why, when that was early.
-    async fn handshake(
+    async fn handshake<T>(
         &self,
         tls: &TlsOpening,
-        stream: TcpStream,
+        stream: T,
         due: Instant,
         budget: &Budget,
         stop: &CancellationToken,
-    ) -> Result<Session, Option<Ending>> {
+    ) -> Result<Session<T>, Option<Ending>>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         let opened = async {
-            // Who says nothing costs no session and no place.
-            stream.readable().await?;
+            // A client that says nothing costs no session and no place: wait for its first byte. The buffer holds only that
+            // byte; everything after it goes straight to rustls.
+            let mut stream = BufReader::with_capacity(1, stream);
+            stream.fill_buf().await?;
             // The cap is the accept loop's to keep; without a place the handshake is only not counted.
             let _counted = self.handshakes.enter();
             let held = budget.hold(SESSION_BYTES);
@@ -121,9 +128,9 @@ impl Opening {
     }
 
     /// The address that a proxy speaks for. `Err`: the connection is over, and why, when that was early.
-    async fn proxied(
+    async fn proxied<T: AsyncRead + Unpin>(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut T,
         socket: IpAddr,
         proxies: &[IpNet],
         due: Instant,

@@ -7,7 +7,9 @@
 //! connection never begins another request, and a request that was handed to the journal is never evicted.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::limits;
 
@@ -227,25 +229,35 @@ mod tests {
         )
     }
 
-    #[test]
-    fn each_phase_has_its_own_patience_and_an_owed_answer_has_none() {
+    #[tokio::test(start_paused = true)]
+    async fn each_phase_has_its_own_patience_from_its_beginning_and_an_owed_answer_has_none() {
         let pace = pace();
-        let left = |pace: &Pace| {
-            pace.deadline().map(|at| {
-                at.saturating_duration_since(Instant::now())
-                    .as_millis()
-                    .div_ceil(500)
-            })
-        };
-        assert_eq!(left(&pace), Some(2));
+        let left = |pace: &Pace| pace.deadline().map(|at| at - Instant::now());
+        let pause = Duration::from_millis(700);
+        assert_eq!(left(&pace), Some(Duration::from_secs(1)));
+        tokio::time::advance(pause).await;
+        assert_eq!(left(&pace), Some(Duration::from_secs(1) - pause));
         assert!(pace.enter(Phase::Body));
-        assert_eq!(left(&pace), Some(4));
+        assert_eq!(left(&pace), Some(Duration::from_secs(2)));
         assert!(pace.enter_answer());
         assert_eq!(left(&pace), None);
+        tokio::time::advance(pause).await;
         assert!(pace.enter(Phase::Idle));
-        assert_eq!(left(&pace), Some(6));
+        assert_eq!(left(&pace), Some(Duration::from_secs(3)));
         pace.stop();
-        assert_eq!(left(&pace), Some(1));
+        assert_eq!(left(&pace), Some(limits::STOPPING_GRACE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_is_at_rest_at_once_and_a_proven_connection_after_a_moment() {
+        let pace = pace();
+        assert_eq!(pace.rest_at(), None);
+        assert!(pace.enter(Phase::Idle));
+        assert_eq!(pace.rest_at(), Some(Instant::now()));
+        assert!(pace.enter_answer());
+        assert_eq!(pace.rest_at(), None);
+        assert!(pace.enter(Phase::Idle));
+        assert_eq!(pace.rest_at(), Some(Instant::now() + limits::REST_AFTER));
     }
 
     #[test]

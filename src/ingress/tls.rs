@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -78,10 +78,10 @@ impl TlsOpening {
     }
 
     /// Makes the handshake. The flag says whether the client bears one of the names asked for, if any are.
-    pub(super) async fn accept(
-        &self,
-        stream: TcpStream,
-    ) -> std::io::Result<(TlsStream<TcpStream>, bool)> {
+    pub(super) async fn accept<T>(&self, stream: T) -> std::io::Result<(TlsStream<T>, bool)>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         let stream = TlsAcceptor::from(self.config.get()).accept(stream).await?;
         let named = self.client_names.as_deref().is_none_or(|names| {
             let (_, session) = stream.get_ref();

@@ -1,4 +1,4 @@
-//! The listener for Concur, over real sockets, with a fake in the acceptor's place.
+//! The listener for Concur, on connections in memory, with a fake in the acceptor's place; a few tests use sockets.
 
 mod answers;
 mod authentication;
@@ -10,4 +10,5 @@ mod memory;
 mod proxies;
 mod raw;
 mod signatures;
+mod sockets;
 mod telemetry;

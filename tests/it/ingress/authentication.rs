@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use concur_bridge::config::Guard;
 use concur_bridge::ingress::check_exposed;
 
-use super::bench::{Bench, Setup, replace_file, request};
+use super::bench::{Bench, PEER, Setup, replace_file, request};
 
 fn file(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
@@ -15,7 +15,11 @@ fn file(dir: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 async fn status(bench: &Bench, path: &str, headers: &str) -> u16 {
-    let mut client = bench.connect().await;
+    status_from(PEER, bench, path, headers).await
+}
+
+async fn status_from(peer: &str, bench: &Bench, path: &str, headers: &str) -> u16 {
+    let mut client = bench.connect_from(peer).await;
     let answer = client.ask(request(path, headers, "<x/>")).await.unwrap();
     if answer.status == 401 {
         assert_eq!(
@@ -26,7 +30,7 @@ async fn status(bench: &Bench, path: &str, headers: &str) -> u16 {
     answer.status
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_path_secret_lets_in_who_knows_it_and_each_path_has_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let mut setup = Setup::default();
@@ -52,7 +56,7 @@ async fn a_path_secret_lets_in_who_knows_it_and_each_path_has_its_own() {
     assert_eq!(bench.seen().len(), 4);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_path_secret_never_reaches_the_postback() {
     let dir = tempfile::tempdir().unwrap();
     let mut setup = Setup::default();
@@ -63,7 +67,7 @@ async fn the_path_secret_never_reaches_the_postback() {
     assert!(!wire.windows(6).any(|window| window == b"s3cr3t"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn basic_authentication_challenges_and_spares_concurs_own_oauth_header_on_v1_only() {
     let dir = tempfile::tempdir().unwrap();
     let users = file(dir.path(), "users", "concur:pass:word\nother:x\n");
@@ -106,7 +110,7 @@ async fn basic_authentication_challenges_and_spares_concurs_own_oauth_header_on_
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_allowed_networks_get_in_and_only_trusted_proxies_name_their_client() {
     let guard = |allow: &str, proxies: &str| Guard {
         allow_from: vec![allow.parse().unwrap()],
@@ -118,33 +122,36 @@ async fn only_allowed_networks_get_in_and_only_trusted_proxies_name_their_client
     };
     let inside = "x-forwarded-for: 192.0.2.1\r\n";
     let lied = "x-forwarded-for: 192.0.2.1, 203.0.113.9\r\n";
-    for (allow, proxies, headers, expected) in [
-        ("127.0.0.0/8", "", "", 200),
-        ("192.0.2.0/24", "", "", 401),
-        ("192.0.2.0/24", "", inside, 401),
-        ("192.0.2.0/24", "127.0.0.0/8", inside, 200),
-        ("192.0.2.0/24", "127.0.0.0/8", lied, 401),
-        ("192.0.2.0/24", "127.0.0.0/8", "", 401),
-        (
-            "192.0.2.0/24",
-            "127.0.0.0/8",
-            "x-forwarded-for: junk\r\n",
-            401,
-        ),
+    let junk = "x-forwarded-for: junk\r\n";
+    let (net, proxy_net) = ("192.0.2.0/24", "10.0.0.0/8");
+    for (peer, allow, proxies, headers, expected) in [
+        ("127.0.0.1", "127.0.0.0/8", "", "", 200),
+        ("192.0.2.1", net, "", "", 200),
+        ("::ffff:192.0.2.1", net, "", "", 200),
+        ("198.51.100.1", net, "", "", 401),
+        ("2001:db8::1", net, "", "", 401),
+        ("2001:db8::1", "2001:db8::/32", "", "", 200),
+        ("198.51.100.1", net, "", inside, 401),
+        ("10.0.0.1", net, proxy_net, inside, 200),
+        ("::ffff:10.0.0.1", net, proxy_net, inside, 200),
+        ("198.51.100.1", net, proxy_net, inside, 401),
+        ("10.0.0.1", net, proxy_net, lied, 401),
+        ("10.0.0.1", net, proxy_net, "", 401),
+        ("10.0.0.1", net, proxy_net, junk, 401),
     ] {
         let mut setup = Setup::default();
         setup.auth.v1 = guard(allow, proxies);
         let bench = setup.start();
         assert_eq!(
-            status(&bench, "/postback", headers).await,
+            status_from(peer, &bench, "/postback", headers).await,
             expected,
-            "{allow} {proxies} {headers}"
+            "{peer} {allow} {proxies} {headers}"
         );
         assert_eq!(bench.seen().len(), usize::from(expected == 200));
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn all_methods_that_are_named_must_pass() {
     let dir = tempfile::tempdir().unwrap();
     let mut setup = Setup::default();
@@ -166,7 +173,7 @@ async fn all_methods_that_are_named_must_pass() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rotated_secrets_are_taken_without_dropping_a_connection_and_an_invalid_file_changes_nothing()
  {
     let dir = tempfile::tempdir().unwrap();
@@ -191,7 +198,7 @@ async fn rotated_secrets_are_taken_without_dropping_a_connection_and_an_invalid_
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn credentials_are_checked_before_the_body_arrives() {
     let dir = tempfile::tempdir().unwrap();
     let mut setup = Setup::default();
@@ -204,26 +211,14 @@ async fn credentials_are_checked_before_the_body_arrives() {
     assert_eq!(client.answer().await.unwrap().status, 401);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_secret_file_that_cannot_serve_is_a_clear_error() {
     let dir = tempfile::tempdir().unwrap();
     let mut setup = Setup::default();
     setup.auth.ess.basic_file = Some(file(dir.path(), "users", "no colon here: but there\nnone"));
-    let error = setup.bind().err().unwrap().to_string();
+    let error = setup.try_start().err().unwrap().to_string();
     assert!(error.contains("users"), "{error}");
     assert!(!error.contains("colon here"), "{error}");
-}
-
-#[tokio::test]
-async fn a_port_in_use_is_a_clear_error() {
-    let bench = Bench::start();
-    let mut setup = Setup::default();
-    setup.ingress.listen = bench.address;
-    let error = setup.bind().err().unwrap().to_string();
-    assert!(
-        error.contains("in use") && error.contains(&bench.address.to_string()),
-        "{error}"
-    );
 }
 
 #[test]

@@ -1,6 +1,11 @@
-//! A listener on a free port, a fake acceptor behind it, and a client that sees bytes.
+//! A running ingress with a fake acceptor behind it, and a client that sees bytes.
+//!
+//! Connections are in memory, with a peer address of the test's choosing, and tests run with tokio's time paused: it moves
+//! only when every task waits for it, so a test sees when exactly something happened and nothing depends on the machine.
+//! [`Setup::bind`] is for the few tests that need sockets.
 
-use std::future::Future;
+use std::future::{Future, pending};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,18 +14,32 @@ use concur_bridge::accept::{Accepted, Refusal};
 use concur_bridge::config::{
     AcknowledgeAfter, Auth, Guard, Ingress as IngressConfig, SignatureMode,
 };
-use concur_bridge::ingress::{Accept, BindError, Drained, Ingress};
+use concur_bridge::ingress::{Accept, BindError, Drained, Ingress, Listener};
 use concur_bridge::postback::Postback;
-use concur_bridge::reload::Reloader;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use concur_bridge::reload::{LoadError, Reloader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// More than anything here takes; reaching it is a failure.
-pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+/// More than any configured time here; reaching it is a failure.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Times that a test does not set for itself.
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Bytes that either side of a connection in memory may write before the other reads.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// Connections that wait in memory to be accepted, at most.
+const BACKLOG: usize = 4096;
+
+/// Where connections in memory come from, unless the test says otherwise.
+pub(super) const PEER: &str = "127.0.0.1";
 
 type Script = Arc<dyn Fn(&Postback) -> Result<Accepted, Refusal> + Send + Sync>;
 
@@ -41,9 +60,9 @@ impl Accept for FakeAcceptor {
     }
 }
 
-/// A running listener.
-pub(super) struct Bench {
-    pub(super) address: SocketAddr,
+/// A running ingress. `D` is the way in.
+pub(super) struct Bench<D = Memory> {
+    door: D,
     seen: Arc<Mutex<Vec<Postback>>>,
     open: Arc<Semaphore>,
     pub(super) reloader: Reloader,
@@ -51,7 +70,26 @@ pub(super) struct Bench {
     served: JoinHandle<Drained>,
 }
 
-/// How a listener is set up; [`Setup::start`] starts it.
+type Accepting = io::Result<(DuplexStream, SocketAddr)>;
+
+/// The way in through memory.
+pub(super) struct Memory(mpsc::Sender<Accepting>);
+
+/// What the ingress has instead of a TCP port.
+pub(super) struct MemoryListener(mpsc::Receiver<Accepting>);
+
+impl Listener for MemoryListener {
+    type Stream = DuplexStream;
+
+    async fn accept(&mut self) -> Accepting {
+        match self.0.recv().await {
+            Some(accepting) => accepting,
+            None => pending().await,
+        }
+    }
+}
+
+/// How an ingress is set up; [`Setup::start`] starts it.
 pub(super) struct Setup {
     pub(super) ingress: IngressConfig,
     pub(super) auth: Auth,
@@ -67,7 +105,7 @@ impl Default for Setup {
             auth: auth_config(),
             script: Arc::new(|_| Ok(Accepted { id: "id-1".into() })),
             held: false,
-            drain_deadline: DEADLINE,
+            drain_deadline: DEADLINE / 2,
         }
     }
 }
@@ -81,32 +119,58 @@ impl Setup {
         self
     }
 
+    /// Starts on memory.
     pub(super) fn start(self) -> Bench {
-        self.bind().unwrap()
+        self.try_start().unwrap()
     }
 
-    /// Starts, or says why not.
-    pub(super) fn bind(self) -> Result<Bench, BindError> {
-        let seen = Arc::default();
-        let open = Arc::new(Semaphore::new(if self.held {
-            0
-        } else {
-            Semaphore::MAX_PERMITS
-        }));
+    /// Starts on memory, or says why not.
+    pub(super) fn try_start(self) -> Result<Bench, LoadError> {
+        self.launch(|setup, acceptor, reloader| {
+            let (sender, receiver) = mpsc::channel(BACKLOG);
+            let listener = MemoryListener(receiver);
+            let ingress = Ingress::on(
+                listener,
+                &setup.ingress,
+                &setup.auth,
+                acceptor,
+                None,
+                reloader,
+            )?;
+            Ok((ingress, Memory(sender)))
+        })
+    }
+
+    /// Starts on a TCP port, or says why not.
+    pub(super) fn bind(self) -> Result<Bench<SocketAddr>, BindError> {
+        self.launch(|setup, acceptor, reloader| {
+            let ingress = Ingress::bind(&setup.ingress, &setup.auth, acceptor, None, reloader)?;
+            let address = ingress.local_addr();
+            Ok((ingress, address))
+        })
+    }
+
+    fn launch<L: Listener, D, E>(
+        self,
+        open: impl FnOnce(&Self, FakeAcceptor, &mut Reloader) -> Result<(Ingress<FakeAcceptor, L>, D), E>,
+    ) -> Result<Bench<D>, E> {
         let acceptor = FakeAcceptor {
-            script: self.script,
-            seen: Arc::clone(&seen),
-            open: Arc::clone(&open),
+            script: Arc::clone(&self.script),
+            seen: Arc::default(),
+            open: Arc::new(Semaphore::new(if self.held {
+                0
+            } else {
+                Semaphore::MAX_PERMITS
+            })),
         };
         let mut reloader = Reloader::default();
-        let ingress = Ingress::bind(&self.ingress, &self.auth, acceptor, None, &mut reloader)?;
-        let address = ingress.local_addr();
+        let (ingress, door) = open(&self, acceptor.clone(), &mut reloader)?;
         let stop = CancellationToken::new();
         let served = tokio::spawn(ingress.serve(stop.clone(), self.drain_deadline));
         Ok(Bench {
-            address,
-            seen,
-            open,
+            door,
+            seen: acceptor.seen,
+            open: acceptor.open,
             reloader,
             stop,
             served,
@@ -119,10 +183,41 @@ impl Bench {
         Setup::default().start()
     }
 
-    pub(super) async fn connect(&self) -> Client<TcpStream> {
-        Client::new(TcpStream::connect(self.address).await.unwrap())
+    pub(super) async fn connect(&self) -> Client<DuplexStream> {
+        self.connect_from(PEER).await
     }
 
+    /// Connects from an address.
+    pub(super) async fn connect_from(&self, peer: &str) -> Client<DuplexStream> {
+        let (near, far) = tokio::io::duplex(PIPE_BYTES);
+        let peer = SocketAddr::new(peer.parse().unwrap(), 40_000);
+        self.door.0.send(Ok((far, peer))).await.unwrap();
+        Client::new(near)
+    }
+
+    /// Has the system refuse to hand over a connection, once.
+    pub(super) async fn fail_to_accept(&self) {
+        let exhausted = io::Error::other("too many open files");
+        self.door.0.send(Err(exhausted)).await.unwrap();
+    }
+
+    /// Whether nobody can connect any more.
+    pub(super) fn is_shut(&self) -> bool {
+        self.door.0.is_closed()
+    }
+}
+
+impl Bench<SocketAddr> {
+    pub(super) fn address(&self) -> SocketAddr {
+        self.door
+    }
+
+    pub(super) async fn connect(&self) -> Client<TcpStream> {
+        Client::new(TcpStream::connect(self.door).await.unwrap())
+    }
+}
+
+impl<D> Bench<D> {
     /// What reached the acceptor.
     pub(super) fn seen(&self) -> Vec<Postback> {
         self.seen.lock().unwrap().clone()
@@ -212,6 +307,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
         self.answer().await.is_none()
     }
 
+    /// How long it takes until the server closes. It must not say anything before.
+    pub(super) async fn closed_after(&mut self) -> Duration {
+        let began = Instant::now();
+        assert!(self.is_closed().await);
+        began.elapsed()
+    }
+
+    /// Sends one byte after the other, one every `pace`, until the server closes; how long that takes.
+    pub(super) async fn drip(&mut self, bytes: &[u8], pace: Duration) -> Duration {
+        let began = Instant::now();
+        for &byte in bytes {
+            self.send([byte]).await;
+            if timeout(pace, self.is_closed()).await == Ok(true) {
+                return began.elapsed();
+            }
+        }
+        panic!("still open after {:?}", began.elapsed());
+    }
+
     fn take_answer(&mut self) -> Option<Answer> {
         let end = self
             .read
@@ -276,9 +390,9 @@ fn ingress_config() -> IngressConfig {
         path: "/postback".into(),
         ess_path: "/ess".into(),
         max_body_bytes: 256 * 1024,
-        header_timeout: DEADLINE,
-        body_timeout: DEADLINE,
-        idle_timeout: DEADLINE,
+        header_timeout: HEADER_TIMEOUT,
+        body_timeout: BODY_TIMEOUT,
+        idle_timeout: IDLE_TIMEOUT,
         max_connections: 4096,
         max_in_flight: 8192,
         acknowledge_after: AcknowledgeAfter::Journal,

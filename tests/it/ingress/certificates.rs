@@ -3,19 +3,21 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use concur_bridge::config::Tls;
+use concur_bridge::ingress::Drained;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use tokio::io::DuplexStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::bench::{Bench, Client, Setup, postback, replace_file, request, within};
+use super::bench::{Bench, Client, HEADER_TIMEOUT, Setup, postback, replace_file, request, within};
 
 const NAME: &str = "webhook.api.concursolutions.com";
 
@@ -120,7 +122,7 @@ async fn connect(
     authority: &Authority,
     identity: Option<&Identity>,
     versions: &[&'static rustls::SupportedProtocolVersion],
-) -> std::io::Result<Client<TlsStream<TcpStream>>> {
+) -> std::io::Result<Client<TlsStream<DuplexStream>>> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap())
@@ -140,7 +142,7 @@ async fn connect(
             .unwrap(),
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let stream = TcpStream::connect(bench.address).await.unwrap();
+    let stream = bench.connect().await.stream;
     let name = ServerName::try_from("bridge.example").unwrap();
     let stream = within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await?;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
@@ -154,7 +156,7 @@ async fn status(bench: &Bench, authority: &Authority, identity: Option<&Identity
     Some(answer.status)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn postbacks_come_over_tls_1_2_and_1_3() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new();
@@ -169,7 +171,7 @@ async fn postbacks_come_over_tls_1_2_and_1_3() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn plain_http_on_a_tls_listener_is_closed() {
     let dir = tempfile::tempdir().unwrap();
     let bench = bench(dir.path(), &Authority::new().server(), None);
@@ -185,7 +187,7 @@ async fn plain_http_on_a_tls_listener_is_closed() {
     assert!(bench.seen().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn client_certificates_are_told_apart_by_name_purpose_time_and_authority() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new();
@@ -262,7 +264,7 @@ async fn client_certificates_are_told_apart_by_name_purpose_time_and_authority()
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_new_certificate_is_for_new_connections_and_an_invalid_one_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (Authority::new(), Authority::new());
@@ -288,18 +290,26 @@ async fn a_new_certificate_is_for_new_connections_and_an_invalid_one_changes_not
     assert_eq!(status(&bench, &new, None).await, Some(200));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handshakes_that_stall_are_ended_and_stopping_does_not_wait_for_them() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let bench = bench(dir.path(), &authority.server(), None);
+    let hello = [0x16, 0x03, 0x01];
+    for beginning in [&hello[..], b""] {
+        let mut stalled = bench.connect().await;
+        stalled.send(beginning).await;
+        assert_eq!(status(&bench, &authority, None).await, Some(200));
+        assert_eq!(stalled.closed_after().await, HEADER_TIMEOUT);
+    }
+    let mut dripping = bench.connect().await;
+    let record = [&hello[..], &[0x02; 200]].concat();
+    let pace = HEADER_TIMEOUT / 100;
+    assert_eq!(dripping.drip(&record, pace).await, HEADER_TIMEOUT);
+
     let mut stalled = bench.connect().await;
-    stalled.send([0x16, 0x03, 0x01]).await;
-    assert_eq!(status(&bench, &authority, None).await, Some(200));
+    stalled.send(hello).await;
     bench.stop();
-    assert!(stalled.is_closed().await);
-    assert_eq!(
-        bench.ended().await,
-        concur_bridge::ingress::Drained::Complete
-    );
+    assert_eq!(stalled.closed_after().await, Duration::ZERO);
+    assert_eq!(bench.ended().await, Drained::Complete);
 }

@@ -1,25 +1,31 @@
 //! Slow, idle, cut, too many and stopping connections.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use concur_bridge::accept::Accepted;
 use concur_bridge::ingress::Drained;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep};
 
-use super::bench::{Bench, Setup, postback, request, until};
+use super::bench::{
+    BODY_TIMEOUT, Bench, HEADER_TIMEOUT, IDLE_TIMEOUT, Setup, postback, request, until,
+};
 
-const SHORT: Duration = Duration::from_millis(300);
+/// How long a stopping process lets a connection wait for its client.
+const STOPPING_GRACE: Duration = Duration::from_millis(500);
 
-/// Each of the three times, one at a time, is short.
-fn impatient(set: impl Fn(&mut concur_bridge::config::Ingress)) -> Bench {
-    let mut setup = Setup::default();
-    set(&mut setup.ingress);
-    setup.start()
-}
+/// How long a closing connection swallows what its client still sends.
+const LINGER_TIME: Duration = Duration::from_secs(1);
 
-#[tokio::test]
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// The beginning of a request: a head and half of its body.
+const HALF_A_BODY: &str =
+    "POST /postback?type=fop HTTP/1.1\r\nhost: b\r\ncontent-length: 10\r\n\r\n12345";
+
+#[tokio::test(start_paused = true)]
 async fn a_head_that_does_not_come_in_time_closes_the_connection_without_an_answer() {
-    let bench = impatient(|ingress| ingress.header_timeout = SHORT);
+    let bench = Bench::start();
     for (before, beginning) in [
         (0, ""),
         (0, "POST /postback HTTP/1.1\r\nhost: b\r\n"),
@@ -29,78 +35,127 @@ async fn a_head_that_does_not_come_in_time_closes_the_connection_without_an_answ
         for _ in 0..before {
             assert_eq!(client.ask(postback("/postback")).await.unwrap().status, 200);
         }
-        let began = Instant::now();
         client.send(beginning).await;
-        assert!(client.is_closed().await, "{beginning}");
-        assert!(began.elapsed() >= SHORT - Duration::from_millis(5));
+        assert_eq!(client.closed_after().await, HEADER_TIMEOUT, "{beginning}");
     }
+    assert_eq!(bench.seen().len(), 2);
 }
 
-#[tokio::test]
-async fn dripping_a_head_byte_by_byte_buys_no_time() {
-    let bench = impatient(|ingress| ingress.header_timeout = SHORT);
+#[tokio::test(start_paused = true)]
+async fn a_head_that_comes_in_the_last_moment_is_answered() {
+    let bench = Bench::start();
     let mut client = bench.connect().await;
-    let began = Instant::now();
-    while began.elapsed() < SHORT * 20 {
-        if client.stream.write_all(b"P").await.is_err() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(client.is_closed().await);
-    assert!(began.elapsed() < SHORT * 10);
+    client.send("POST /postback?type=fop ").await;
+    sleep(HEADER_TIMEOUT - MOMENT).await;
+    let rest = "HTTP/1.1\r\nhost: b\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(client.ask(rest).await.unwrap().status, 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn dripping_a_head_byte_by_byte_buys_no_time() {
+    let bench = Bench::start();
+    let mut client = bench.connect().await;
+    assert_eq!(client.drip(&[b'P'; 1000], MOMENT).await, HEADER_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dripping_a_body_byte_by_byte_buys_no_time() {
+    let bench = Bench::start();
+    let mut client = bench.connect().await;
+    client
+        .send("POST /postback?type=fop HTTP/1.1\r\nhost: b\r\ncontent-length: 1000\r\n\r\n")
+        .await;
+    assert_eq!(client.drip(&[b'x'; 999], MOMENT).await, BODY_TIMEOUT);
+    assert!(bench.seen().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_connection_outlives_the_header_timeout_and_ends_at_its_own() {
-    let bench = impatient(|ingress| {
-        ingress.header_timeout = SHORT / 6;
-        ingress.idle_timeout = SHORT;
-    });
+    let bench = Bench::start();
     let mut client = bench.connect().await;
     for _ in 0..2 {
         assert_eq!(client.ask(postback("/postback")).await.unwrap().status, 200);
-        // Idle for longer than a head may take.
-        tokio::time::sleep(SHORT / 3).await;
+        sleep(IDLE_TIMEOUT - MOMENT).await;
     }
-    let began = Instant::now();
-    assert!(client.is_closed().await);
-    assert!(began.elapsed() < SHORT * 10);
+    assert_eq!(client.closed_after().await, MOMENT);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_is_late_or_cut_closes_the_connection_without_an_answer() {
-    let bench = impatient(|ingress| ingress.body_timeout = SHORT);
-    let head = "POST /postback?type=fop HTTP/1.1\r\nhost: b\r\ncontent-length: 10\r\n\r\n12345";
+    let bench = Bench::start();
     let mut late = bench.connect().await;
-    late.send(head).await;
-    assert!(late.is_closed().await);
+    late.send(HALF_A_BODY).await;
+    assert_eq!(late.closed_after().await, BODY_TIMEOUT);
 
     let mut cut = bench.connect().await;
-    cut.send(head).await;
+    cut.send(HALF_A_BODY).await;
     cut.stream.shutdown().await.unwrap();
-    assert!(cut.is_closed().await);
+    assert_eq!(cut.closed_after().await, Duration::ZERO);
 
     let mut chunks = bench.connect().await;
     chunks
         .send("POST /ess HTTP/1.1\r\nhost: b\r\ntransfer-encoding: chunked\r\n\r\n5\r\n12")
         .await;
     chunks.stream.shutdown().await.unwrap();
-    assert!(chunks.is_closed().await);
+    assert_eq!(chunks.closed_after().await, Duration::ZERO);
     assert!(bench.seen().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn an_owed_answer_has_no_deadline() {
+    let setup = Setup {
+        held: true,
+        ..Setup::default()
+    };
+    let bench = setup.start();
+    let mut client = bench.connect().await;
+    client.send(postback("/postback")).await;
+    sleep(HEADER_TIMEOUT + BODY_TIMEOUT + IDLE_TIMEOUT).await;
+    bench.release();
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(client.closed_after().await, IDLE_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_closes_its_sending_half_still_gets_its_answer() {
     let bench = Bench::start();
     let mut client = bench.connect().await;
     client.send(request("/postback", "", "<x/>")).await;
     client.stream.shutdown().await.unwrap();
     assert_eq!(client.answer().await.unwrap().status, 200);
-    assert!(client.is_closed().await);
+    assert_eq!(client.closed_after().await, Duration::ZERO);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn after_a_refusal_the_sending_half_closes_and_what_still_comes_is_swallowed_for_a_while() {
+    let bench = Bench::start();
+    let mut client = bench.connect().await;
+    let head = "POST /postback HTTP/1.1\r\nhost: b\r\ncontent-length: 900000\r\n\r\n";
+    assert_eq!(client.ask(head).await.unwrap().status, 413);
+    assert_eq!(client.stream.read(&mut [0]).await.unwrap(), 0);
+    let answered = Instant::now();
+    // More than lies in between: somebody reads it.
+    client.stream.write_all(&[b'x'; 200_000]).await.unwrap();
+    assert_eq!(answered.elapsed(), Duration::ZERO);
+    while client.stream.write_all(b"x").await.is_ok() {
+        sleep(MOMENT / 10).await;
+    }
+    assert_eq!(answered.elapsed(), LINGER_TIME);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_its_answers_ends_at_the_idle_timeout() {
+    let bench = Bench::start();
+    let mut client = bench.connect().await;
+    // Their answers are more than the connection holds.
+    let asked = tokio::time::timeout(
+        IDLE_TIMEOUT * 2,
+        client.stream.write_all(&postback("/postback").repeat(20_000)),
+    );
+    assert!(asked.await.is_ok_and(|sent| sent.is_err()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn pipelined_requests_are_answered_in_order() {
     let bench = Bench::start();
     let mut client = bench.connect().await;
@@ -113,7 +168,7 @@ async fn pipelined_requests_are_answered_in_order() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn at_the_cap_a_newcomer_takes_the_place_of_the_slowest_unproven_client() {
     let mut setup = Setup::default();
     setup.ingress.max_connections = 3;
@@ -125,16 +180,48 @@ async fn at_the_cap_a_newcomer_takes_the_place_of_the_slowest_unproven_client() 
         let mut client = bench.connect().await;
         client.send("POST /postback HTTP/1.1\r\n").await;
         slow.push(client);
+        sleep(MOMENT).await;
     }
     for client in &mut slow[..3] {
-        assert!(client.is_closed().await);
+        assert_eq!(client.closed_after().await, Duration::ZERO);
     }
     assert_eq!(honest.ask(postback("/postback")).await.unwrap().status, 200);
-    slow[4].send("host: b\r\ncontent-length: 0\r\n\r\n").await;
-    assert_eq!(slow[4].answer().await.unwrap().status, 200);
+    for client in &mut slow[3..] {
+        client.send("host: b\r\ncontent-length: 0\r\n\r\n").await;
+        assert_eq!(client.answer().await.unwrap().status, 200);
+    }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn among_proven_clients_the_one_that_was_idle_for_longest_goes() {
+    let mut setup = Setup::default();
+    setup.ingress.max_connections = 2;
+    let bench = setup.start();
+    let (mut first, mut second) = (bench.connect().await, bench.connect().await);
+    for client in [&mut first, &mut second, &mut first] {
+        assert_eq!(client.ask(postback("/postback")).await.unwrap().status, 200);
+        sleep(MOMENT).await;
+    }
+    let mut newcomer = bench.connect().await;
+    assert_eq!(second.closed_after().await, Duration::ZERO);
+    for client in [&mut first, &mut newcomer] {
+        assert_eq!(client.ask(postback("/postback")).await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_system_has_no_connection_to_give_the_slowest_goes_and_accepting_goes_on() {
+    let bench = Bench::start();
+    let mut slow = bench.connect().await;
+    let mut later = bench.connect().await;
+    bench.fail_to_accept().await;
+    assert_eq!(slow.closed_after().await, Duration::ZERO);
+    assert_eq!(later.ask(postback("/postback")).await.unwrap().status, 200);
+    let mut newcomer = bench.connect().await;
+    assert_eq!(newcomer.ask(postback("/ess")).await.unwrap().status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_the_cap_nobody_who_is_owed_an_answer_goes_and_the_newcomer_waits() {
     let mut setup = Setup {
         held: true,
@@ -146,9 +233,10 @@ async fn at_the_cap_nobody_who_is_owed_an_answer_goes_and_the_newcomer_waits() {
     for client in &mut owed {
         client.send(postback("/postback")).await;
     }
-    until(|| bench.seen().len() == 2).await;
     let mut newcomer = bench.connect().await;
     newcomer.send(postback("/ess")).await;
+    sleep(HEADER_TIMEOUT * 2).await;
+    assert_eq!(bench.seen().len(), 2);
     bench.release();
     for client in &mut owed {
         assert_eq!(client.answer().await.unwrap().status, 200);
@@ -156,7 +244,7 @@ async fn at_the_cap_nobody_who_is_owed_an_answer_goes_and_the_newcomer_waits() {
     assert_eq!(newcomer.answer().await.unwrap().status, 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_honest_client_is_served_among_many_slow_ones() {
     let mut setup = Setup::default();
     setup.ingress.max_connections = 64;
@@ -181,7 +269,7 @@ async fn an_honest_client_is_served_among_many_slow_ones() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn stopping_closes_idle_connections_and_finishes_the_answers_in_progress() {
     let mut setup = Setup::default().script(|_| Ok(Accepted { id: "late".into() }));
     setup.held = true;
@@ -191,17 +279,18 @@ async fn stopping_closes_idle_connections_and_finishes_the_answers_in_progress()
     let mut half = bench.connect().await;
     half.send("POST /post").await;
     let mut slow = bench.connect().await;
-    slow.send("POST /postback HTTP/1.1\r\nhost: b\r\ncontent-length: 9\r\n\r\n1")
-        .await;
+    slow.send(HALF_A_BODY).await;
     let mut owed = bench.connect().await;
     owed.send(postback("/postback")).await;
-    until(|| bench.seen().len() == 1).await;
+    sleep(MOMENT).await;
+    assert_eq!(bench.seen().len(), 1);
 
     bench.stop();
-    assert!(slow.is_closed().await);
-    assert!(idle.is_closed().await);
-    assert!(half.is_closed().await);
-    until(|| std::net::TcpStream::connect(bench.address).is_err()).await;
+    assert_eq!(idle.closed_after().await, Duration::ZERO);
+    assert!(bench.is_shut());
+    assert_eq!(slow.closed_after().await, STOPPING_GRACE - MOMENT);
+    assert_eq!(half.closed_after().await, Duration::ZERO);
+    sleep(STOPPING_GRACE).await;
     bench.release();
     let answer = owed.answer().await.unwrap();
     assert_eq!(answer.status, 200);
@@ -210,11 +299,11 @@ async fn stopping_closes_idle_connections_and_finishes_the_answers_in_progress()
     assert_eq!(bench.ended().await, Drained::Complete);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_still_open_at_the_drain_deadline_is_reported() {
     let setup = Setup {
         held: true,
-        drain_deadline: SHORT,
+        drain_deadline: HEADER_TIMEOUT,
         ..Setup::default()
     };
     let bench = setup.start();
@@ -222,6 +311,8 @@ async fn an_answer_that_is_still_open_at_the_drain_deadline_is_reported() {
     owed.send(postback("/postback")).await;
     until(|| bench.seen().len() == 1).await;
     bench.stop();
+    let stopped = Instant::now();
     assert_eq!(bench.ended().await, Drained::Cut { answers: 1 });
+    assert_eq!(stopped.elapsed(), HEADER_TIMEOUT);
     assert!(owed.is_closed().await);
 }

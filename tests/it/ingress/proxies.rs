@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use concur_bridge::config::Guard;
-use tokio::io::AsyncWriteExt;
+use tokio::time::sleep;
 
-use super::bench::{Bench, Setup, postback};
+use super::bench::{Bench, HEADER_TIMEOUT, Setup, postback};
 
-const HEADER_TIMEOUT: Duration = Duration::from_millis(300);
+const MOMENT: Duration = Duration::from_millis(100);
 
 fn header(command: u8, client: [u8; 4]) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
@@ -22,7 +22,6 @@ fn header(command: u8, client: [u8; 4]) -> Vec<u8> {
 fn bench(trusted: &str) -> Bench {
     let mut setup = Setup::default();
     setup.ingress.proxy_protocol = true;
-    setup.ingress.header_timeout = HEADER_TIMEOUT;
     setup.auth.v1 = Guard {
         allow_from: vec!["192.0.2.0/24".parse().unwrap()],
         trusted_proxies: vec![trusted.parse().unwrap()],
@@ -31,7 +30,7 @@ fn bench(trusted: &str) -> Bench {
     setup.start()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_client_that_a_trusted_proxy_names_is_the_one_that_is_checked() {
     let bench = bench("127.0.0.0/8");
     for (command, client, expected) in [
@@ -51,13 +50,13 @@ async fn the_client_that_a_trusted_proxy_names_is_the_one_that_is_checked() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_header_in_pieces_is_read() {
     let bench = bench("127.0.0.0/8");
     let mut connection = bench.connect().await;
     for byte in header(0x21, [192, 0, 2, 1]) {
-        connection.stream.write_all(&[byte]).await.unwrap();
-        tokio::task::yield_now().await;
+        connection.send([byte]).await;
+        sleep(MOMENT).await;
     }
     assert_eq!(
         connection.ask(postback("/postback")).await.unwrap().status,
@@ -65,30 +64,43 @@ async fn a_header_in_pieces_is_read() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_a_header_or_from_an_untrusted_peer_the_connection_is_closed() {
     let mut whole = header(0x21, [192, 0, 2, 1]);
     whole.extend(postback("/postback"));
     let trusting = bench("127.0.0.0/8");
     let wary = bench("10.0.0.0/8");
-    for (bench, bytes) in [
-        (&trusting, postback("/postback")),
-        (
-            &trusting,
-            b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n".to_vec(),
-        ),
-        (&trusting, whole[..20].to_vec()),
-        (&trusting, Vec::new()),
-        (&wary, whole.clone()),
+    let version_1 = b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n".to_vec();
+    for (bench, bytes, after) in [
+        (&trusting, postback("/postback"), Duration::ZERO),
+        (&trusting, version_1, Duration::ZERO),
+        (&trusting, whole[..20].to_vec(), HEADER_TIMEOUT),
+        (&trusting, Vec::new(), HEADER_TIMEOUT),
+        (&wary, whole.clone(), Duration::ZERO),
     ] {
         let mut connection = bench.connect().await;
         connection.send(bytes).await;
-        assert!(connection.is_closed().await);
+        assert_eq!(connection.closed_after().await, after);
     }
     assert!(trusting.seen().is_empty() && wary.seen().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn dripping_a_header_byte_by_byte_buys_no_time_and_neither_the_head_after_it() {
+    let bench = bench("127.0.0.0/8");
+    let mut connection = bench.connect().await;
+    let pace = HEADER_TIMEOUT / 10;
+    let header = header(0x21, [192, 0, 2, 1]);
+    assert_eq!(connection.drip(&header, pace).await, HEADER_TIMEOUT);
+
+    let mut connection = bench.connect().await;
+    connection.send(header).await;
+    sleep(pace).await;
+    let rest = connection.drip(&[b'P'; 100], pace).await;
+    assert_eq!(rest, HEADER_TIMEOUT - pace);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_header_that_was_not_asked_for_is_no_request() {
     let bench = Bench::start();
     let mut connection = bench.connect().await;

@@ -50,7 +50,7 @@ async fn status(bench: &Bench, path: &str, headers: &str, body: &str) -> u16 {
         .status
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn enforced_signatures_let_in_only_what_verifies() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.pem");
@@ -80,7 +80,7 @@ async fn enforced_signatures_let_in_only_what_verifies() {
     assert_eq!(status(&bench, "/postback", "", BODY).await, 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_comes_before_the_signature_is_refused_for_that() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.pem");
@@ -93,7 +93,7 @@ async fn what_comes_before_the_signature_is_refused_for_that() {
     assert_eq!(status(&bench, "/ess", "", &"x".repeat(300_000)).await, 413);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn observed_signatures_refuse_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.pem");
@@ -109,7 +109,7 @@ async fn observed_signatures_refuse_nothing() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn keys_are_rotated_on_an_open_connection_and_an_invalid_file_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.pem");
