@@ -2,16 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+#[path = "../../support/patience.rs"]
+mod patience;
+
+pub(crate) use patience::patience;
+
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What `look` finds, looked for until it finds something; fails the test after `deadline`.
+/// What `look` finds, looked for until it finds something; fails the test after `deadline`, stretched by `TEST_PATIENCE`.
 pub(crate) fn wait_for<T>(
     what: &str,
     deadline: Duration,
     mut look: impl FnMut() -> Option<T>,
 ) -> T {
-    let began = Instant::now();
+    let (began, deadline) = (Instant::now(), patience(deadline));
     loop {
         if let Some(found) = look() {
             return found;
