@@ -23,6 +23,7 @@ use concur_bridge::normalise::{Rules, normalise};
 use concur_bridge::postback::{Dialect, Postback};
 use http::HeaderMap;
 
+/// What any file may take.
 const LIMIT: Duration = Duration::from_millis(1);
 
 /// Enough that one of them is not interrupted.
@@ -46,7 +47,10 @@ fn main() -> ExitCode {
         })
         .collect();
     times.sort();
-    println!("{} files, best of {RUNS} runs each", times.len());
+    println!(
+        "{} files, best of {RUNS} runs each, {LIMIT:?} allowed",
+        times.len()
+    );
     for (time, name) in times.iter().rev().take(5) {
         println!("{:.3} ms  {name}", time.as_secs_f64() * 1e3);
     }

@@ -24,6 +24,7 @@ mod query;
 mod redact;
 pub(crate) mod traceparent;
 mod v1;
+mod work;
 
 pub use malformed::{Malformed, Reason};
 pub use redact::{masked, masked_request};
@@ -49,3 +50,6 @@ pub fn normalise(postback: &Postback, rules: &Rules) -> Result<Event, Malformed>
         Dialect::Ess => ess::normalise(postback, rules),
     }
 }
+
+#[cfg(test)]
+mod tests;

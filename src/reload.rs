@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn files_are_followed_until_told_to_stop() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("number");
@@ -299,13 +299,9 @@ mod tests {
         let stop = CancellationToken::new();
         let running = tokio::spawn(reloader.run(stop.clone()));
         fs::write(&path, "22").unwrap();
-        tokio::time::timeout(INTERVAL * 20, async {
-            while *live.get() != 22 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
-        .unwrap();
+        // The clock stands still while the files are looked at.
+        tokio::time::sleep(INTERVAL * 2).await;
+        assert_eq!(*live.get(), 22);
         stop.cancel();
         running.await.unwrap();
     }

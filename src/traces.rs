@@ -157,10 +157,13 @@ impl Traces {
 
     /// Sends what waits, until `deadline` and for [`FLUSH_TIME`] at most. No span is made afterwards.
     pub async fn close(self, deadline: Instant) {
-        let time = FLUSH_TIME.min(deadline.saturating_duration_since(Instant::now()));
-        if time.is_zero() {
-            return;
+        let time = flush_time(Instant::now(), deadline);
+        if !time.is_zero() {
+            self.close_within(time).await;
         }
+    }
+
+    async fn close_within(self, time: Duration) {
         // It blocks; the export itself needs the runtime meanwhile.
         let closed =
             tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(time)).await;
@@ -207,6 +210,11 @@ impl Drop for Underway<'_> {
         }
         span.end();
     }
+}
+
+/// How long the last spans may take when the process must have ended at `deadline`.
+fn flush_time(now: Instant, deadline: Instant) -> Duration {
+    FLUSH_TIME.min(deadline.saturating_duration_since(now))
 }
 
 /// The span that the request says it belongs to. One that holds the request's token is none, as it is for the event.

@@ -1,9 +1,10 @@
 //! One call and its tries.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
 
 use super::retry::{Patience, retry_after};
 use super::{BaseUrl, CallError, words};
@@ -103,11 +104,23 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub(super) async fn call(&self, request: &Request<'_>) -> Result<Answer, CallError> {
+        self.call_through(request, || self.send(request)).await
+    }
+
+    /// [`Client::call`], each try made by `send`. Tests pass one that needs no network, and move the clock.
+    async fn call_through<F>(
+        &self,
+        request: &Request<'_>,
+        send: impl Fn() -> F,
+    ) -> Result<Answer, CallError>
+    where
+        F: Future<Output = Try>,
+    {
         let started = Instant::now();
         let mut tries = 0;
         loop {
             tries += 1;
-            let outcome = self.try_once(request, tries).await;
+            let outcome = self.try_once(tries, send()).await;
             let asked = match &outcome {
                 Try::Answered(status, ..) if status.is_success() => None,
                 Try::Answered(status, headers, _) if is_passing(*status) => {
@@ -158,17 +171,22 @@ impl Client {
     }
 
     /// One try; the time left is shared fairly with the tries that may follow.
-    async fn try_once(&self, request: &Request<'_>, tries: u32) -> Try {
+    async fn try_once(&self, tries: u32, sent: impl Future<Output = Try>) -> Try {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let timeout = left / (self.patience.tries + 1).saturating_sub(tries).max(1);
-        match tokio::time::timeout(timeout, self.send(request)).await {
-            Err(_elapsed) => Try::Silent,
-            Ok(Ok((status, headers, body))) => Try::Answered(status, headers, body),
-            Ok(Err(error)) => Try::Broken(outbound::innermost(&error.without_url())),
+        tokio::time::timeout(timeout, sent)
+            .await
+            .unwrap_or(Try::Silent)
+    }
+
+    async fn send(&self, request: &Request<'_>) -> Try {
+        match self.exchange(request).await {
+            Ok((status, headers, body)) => Try::Answered(status, headers, body),
+            Err(error) => Try::Broken(outbound::innermost(&error.without_url())),
         }
     }
 
-    async fn send(
+    async fn exchange(
         &self,
         request: &Request<'_>,
     ) -> Result<(StatusCode, HeaderMap, Vec<u8>), reqwest::Error> {
@@ -259,3 +277,6 @@ impl Scheme {
 fn is_passing(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
+
+#[cfg(test)]
+mod tests;

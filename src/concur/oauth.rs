@@ -3,11 +3,12 @@
 //! `POST {base}/oauth2/v0/token`, form-encoded, answered with a JWT of 60 minutes. It is kept in memory for as long as
 //! the errand lasts and renewed a minute before it ends; never on disk.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::call::Request;

@@ -4,14 +4,13 @@
 //! `GET /events/v4/subscriptions[/{id}]`, `DELETE /events/v4/subscriptions/{id}`, each with `Authorization: Bearer`.
 //! A token that Concur refuses with 401 is replaced once: it may have been revoked.
 
-use std::time::Instant;
-
 use http::{Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::call::{Request, Scheme};
 use super::oauth::{ClientCredentials, Grant};

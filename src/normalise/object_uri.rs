@@ -14,6 +14,7 @@
 //! **When it fails.** Anything else is kept, as `objectUriUntrusted`: a bare id, a link elsewhere. Never malformed.
 
 use super::redact::PLACEHOLDER;
+use super::work::looked_at;
 use crate::config::ObjectUriHosts;
 
 /// The two fields of `data` that a URI may go to; at most one is set.
@@ -88,6 +89,7 @@ fn is_plain(part: &[u8]) -> bool {
 }
 
 fn escapes_are_whole(mut part: &[u8]) -> bool {
+    looked_at(part.len());
     loop {
         part = match part {
             [] => return true,

@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use super::blank::trim;
+use super::work::looked_at;
 use super::{Malformed, Reason};
 
 /// The parameters that the contract knows, decoded and trimmed; blank ones are `None`.
@@ -70,6 +71,7 @@ impl<'a> Query<'a> {
 
 /// Undoes percent-encoding, once.
 fn decode(text: &str) -> Result<Cow<'_, str>, Malformed> {
+    looked_at(text.len());
     let Some(first) = memchr::memchr(b'%', text.as_bytes()) else {
         return Ok(Cow::Borrowed(text));
     };

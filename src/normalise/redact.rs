@@ -39,6 +39,7 @@ pub(super) use tokens::of_event as tokens_of;
 
 use crate::event::Event;
 use crate::normalise::Rules;
+use crate::normalise::work::looked_at;
 use crate::postback::Postback;
 
 /// What stands where a token was.
@@ -73,6 +74,7 @@ impl<'a> Secrets<'a> {
         let mut needles: Vec<Needle<'a>> = Vec::with_capacity(2);
         for token in tokens {
             let known = |needle: &Needle<'_>| needle.raw.needle() == token.as_bytes();
+            looked_at(needles.len());
             if token.is_empty() || needles.iter().any(known) {
                 continue;
             }
@@ -139,6 +141,7 @@ impl Needle<'_> {
         if text.len() < plain.needle().len() {
             return;
         }
+        looked_at(text.len());
         // The token as sent counts, also where its escapes are undone and it got shorter.
         let anywhere = self.raw.needle().len() >= SHORTEST_ANYWHERE;
         let mut add = |from: usize, to: usize| {
@@ -159,6 +162,7 @@ impl Needle<'_> {
             return;
         }
         let decoded = decoded::fully(text.as_bytes());
+        looked_at(decoded.len());
         if plain.find(&decoded).is_none() {
             return;
         }

@@ -273,3 +273,36 @@ fn lane_of(news: &News, lanes: usize) -> usize {
     }
     usize::try_from(hasher.finish() % lanes as u64).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seconds that so many waits take.
+    async fn seconds(pace: &mut Pace, waits: u32) -> u64 {
+        let began = Instant::now();
+        for _ in 0..waits {
+            pace.wait().await;
+        }
+        began.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_kept() {
+        let mut pace = Pace::new(Some(100.0));
+        pace.wait().await;
+        assert_eq!(seconds(&mut pace, 1_000).await, 10);
+        assert_eq!(seconds(&mut Pace::new(None), 1_000).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pace_that_fell_behind_catches_up_on_one_second_at_most() {
+        let mut pace = Pace::new(Some(100.0));
+        pace.wait().await;
+        tokio::time::advance(CATCH_UP).await;
+        assert_eq!(seconds(&mut pace, 100).await, 0);
+        assert_eq!(seconds(&mut pace, 1_000).await, 10);
+        tokio::time::advance(CATCH_UP * 5).await;
+        assert_eq!(seconds(&mut pace, 1_001).await, 10);
+    }
+}

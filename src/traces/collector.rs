@@ -29,8 +29,14 @@ pub(super) struct Collector {
     /// The exporter works on a thread of its own, requests need a runtime.
     runtime: Handle,
     failures: Counter,
-    /// When the collector's failure was last told; `None` while it works.
-    told: Mutex<Option<Instant>>,
+    outage: Mutex<Outage>,
+}
+
+/// Which of the collector's failures are told.
+#[derive(Debug, Default)]
+struct Outage {
+    /// When the last warning was; `None` while the collector works.
+    warned_at: Option<Instant>,
 }
 
 /// No client can be made.
@@ -63,15 +69,14 @@ impl Collector {
                 .map_err(|error| CollectorError(error.to_string()))?,
             runtime: Handle::current(),
             failures: counter!("concur_bridge_traces_export_errors_total"),
-            told: Mutex::new(None),
+            outage: Mutex::default(),
         })
     }
 
     fn failed(&self, reason: &str) {
         self.failures.increment(1);
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|last| last.elapsed() >= WARN_EVERY) {
-            *told = Some(Instant::now());
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if outage.warns_at(Instant::now()) {
             tracing::warn!(
                 reason,
                 "the OpenTelemetry collector does not take traces; spans are dropped, nothing else"
@@ -80,10 +85,28 @@ impl Collector {
     }
 
     fn worked(&self) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.take().is_some() {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if outage.ends() {
             tracing::info!("the OpenTelemetry collector takes traces again");
         }
+    }
+}
+
+impl Outage {
+    /// Whether to warn of a failure at `now`: of the first, then once a minute.
+    fn warns_at(&mut self, now: Instant) -> bool {
+        let warns = self
+            .warned_at
+            .is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
+        if warns {
+            self.warned_at = Some(now);
+        }
+        warns
+    }
+
+    /// The collector works. Whether there was an outage, which is over now.
+    fn ends(&mut self) -> bool {
+        self.warned_at.take().is_some()
     }
 }
 
@@ -136,5 +159,24 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_once_a_minute_and_its_end_once() {
+        let began = Instant::now();
+        let mut outage = Outage::default();
+        assert!(!outage.ends(), "nothing has failed");
+        let warnings: Vec<u64> = (0..=180)
+            .filter(|second| outage.warns_at(began + Duration::from_secs(*second)))
+            .collect();
+        assert_eq!(warnings, [0, 60, 120, 180]);
+        assert!(outage.ends());
+        assert!(!outage.ends(), "the end is told once");
+        assert!(outage.warns_at(began), "the next outage is told at once");
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::fake_http::FakeHttp;
 use crate::support::bridge::{Answer, Home, all_bytes};
-use crate::traces::collector;
+use crate::traces::{collector, wait_for_spans};
 
 const TOKEN: &str = "cAnArY0tOkEn7Zq4Lw9";
 /// Every third byte of the token, percent-encoded.
@@ -338,10 +338,10 @@ fn search(publish: &str, user: &str, events: &str, collector: &FakeHttp) -> usiz
             "{mode}: not JSON: {line}"
         );
     }
+    wait_for_spans(collector, 1);
     assert_eq!(bridge.stop(), 0);
-    // The last spans go out at the end.
+    // The last spans went out at the end.
     let traces = collector.requests();
-    assert!(!traces.is_empty(), "{mode}: no traces to search");
     for request in traces {
         let text = format!(
             "{}\n{}",

@@ -10,6 +10,7 @@
 
 use serde_json::{Map, Value};
 
+use super::super::work::looked_at;
 use super::super::{Malformed, Reason};
 
 /// Levels of arrays and objects, the envelope included.
@@ -84,6 +85,7 @@ impl<'a> Mender<'a> {
         let bytes = self.text.as_bytes();
         while let Some(offset) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
             at += offset;
+            looked_at(offset + 1);
             if bytes[at] == b'"' {
                 return at + 1;
             }
@@ -113,7 +115,9 @@ impl<'a> Mender<'a> {
             .unwrap_or(rest.len());
         let number = &rest[..end];
         // As the name of a member it is no JSON, and must not become any.
-        let is_name = rest[end..].trim_start().starts_with(':');
+        let behind = rest[end..].trim_start();
+        looked_at(rest.len() - behind.len());
+        let is_name = behind.starts_with(':');
         if is_number(number) && !is_name && !comes_back(number) {
             self.replace(at, at + end, &format!("\"{number}\""));
         }
@@ -121,6 +125,7 @@ impl<'a> Mender<'a> {
     }
 
     fn replace(&mut self, from: usize, to: usize, with: &str) {
+        looked_at(from - self.copied);
         let mended = self.mended.get_or_insert_with(String::new);
         mended.push_str(&self.text[self.copied..from]);
         mended.push_str(with);
@@ -157,6 +162,7 @@ fn is_number(text: &str) -> bool {
 
 /// Whether the parser keeps the value of this number.
 fn comes_back(number: &str) -> bool {
+    looked_at(number.len());
     let plain = !number.contains(['e', 'E']);
     if plain && number.len() <= SAFE_DIGITS {
         return true;

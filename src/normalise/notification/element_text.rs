@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::blank::is_blank;
+use super::super::work::looked_at;
 
 /// A text that grows piece by piece, without blanks at its ends and around the borders of inner elements.
 ///
@@ -25,6 +26,7 @@ impl Default for ElementText<'_> {
 impl<'a> ElementText<'a> {
     /// Adds a piece.
     pub(super) fn push(&mut self, piece: Cow<'a, str>) {
+        looked_at(piece.len());
         if !self.at_border {
             self.text.to_mut().push_str(&piece);
             return;
@@ -76,6 +78,7 @@ impl<'a> ElementText<'a> {
 
     fn trim_end(&mut self) {
         let end = self.text.trim_end_matches(is_blank).len();
+        looked_at(self.text.len() - end);
         match &mut self.text {
             Cow::Borrowed(text) => *text = &text[..end],
             Cow::Owned(text) => text.truncate(end),

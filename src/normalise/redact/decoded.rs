@@ -4,6 +4,8 @@
 //! the output is looked at after every byte: one pass, linear, and since escapes cannot overlap the result does not
 //! depend on the order.
 
+use crate::normalise::work::looked_at;
+
 /// The value of each hexadecimal digit of either case; [`NO_DIGIT`] for every other byte. A table, because a long text of
 /// escapes asks for every byte.
 const DIGITS: [u8; 256] = {
@@ -27,6 +29,7 @@ pub(in crate::normalise) fn hex_pair(high: u8, low: u8) -> Option<u8> {
 
 /// The bytes with every escape undone.
 pub(super) fn fully(text: &[u8]) -> Vec<u8> {
+    looked_at(text.len());
     let mut out = text.to_vec();
     let mut end = memchr::memchr(b'%', text).unwrap_or(text.len());
     for &byte in &text[end..] {
@@ -35,6 +38,7 @@ pub(super) fn fully(text: &[u8]) -> Vec<u8> {
         while let [.., b'%', high, low] = out[..end]
             && let Some(decoded) = hex_pair(high, low)
         {
+            looked_at(1);
             end -= 2;
             out[end - 1] = decoded;
         }
@@ -46,6 +50,7 @@ pub(super) fn fully(text: &[u8]) -> Vec<u8> {
 /// The same, and where in the input each byte begins, then the input's length: byte `n` came from the range between
 /// places `n` and `n + 1`.
 pub(super) fn with_places(text: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    looked_at(text.len());
     let mut out = Vec::with_capacity(text.len());
     let mut places = Vec::with_capacity(text.len() + 1);
     for (at, &byte) in text.iter().enumerate() {
@@ -54,6 +59,7 @@ pub(super) fn with_places(text: &[u8]) -> (Vec<u8>, Vec<usize>) {
         while let [.., b'%', high, low] = out[..]
             && let Some(decoded) = hex_pair(high, low)
         {
+            looked_at(1);
             out.truncate(out.len() - 2);
             places.truncate(out.len());
             if let Some(last) = out.last_mut() {

@@ -7,6 +7,8 @@
 
 use memchr::{memchr, memchr2, memmem};
 
+use crate::normalise::work::looked_at;
+
 /// The ranges of the values, in order; they lie on character boundaries.
 pub(super) fn values(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
@@ -14,6 +16,7 @@ pub(super) fn values(text: &str) -> Vec<(usize, usize)> {
     let mut at = 0;
     while let Some(offset) = memchr2(b't', b'T', &bytes[at..]) {
         let word = at + offset;
+        looked_at(offset);
         let is_token = bytes[word..]
             .get(..5)
             .is_some_and(|word| word.eq_ignore_ascii_case(b"token"));
@@ -27,6 +30,7 @@ pub(super) fn values(text: &str) -> Vec<(usize, usize)> {
                 .rev()
                 .take_while(|&&byte| is_name(byte) || byte == b':')
                 .count();
+        looked_at(word - name);
         let before = &bytes[..name];
         at = if before.ends_with(b"</") {
             end_of(&bytes[word..], is_name) + word
@@ -52,10 +56,12 @@ fn is_name(byte: u8) -> bool {
 }
 
 fn end_of(bytes: &[u8], inside: impl Fn(u8) -> bool) -> usize {
-    bytes
+    let end = bytes
         .iter()
         .position(|&byte| !inside(byte))
-        .unwrap_or(bytes.len())
+        .unwrap_or(bytes.len());
+    looked_at(end);
+    end
 }
 
 /// The attributes and the content of the element whose name begins at `name`; the place behind them.
@@ -63,6 +69,7 @@ fn element(text: &str, name: usize, found: &mut Vec<(usize, usize)>) -> usize {
     let bytes = text.as_bytes();
     let name_end = name + end_of(&bytes[name..], |byte| is_name(byte) || byte == b':');
     let tag_end = memchr(b'>', &bytes[name_end..]).map_or(bytes.len(), |at| name_end + at);
+    looked_at(tag_end - name_end);
     let attributes = text[name_end..tag_end].trim_end_matches('/').trim();
     if !attributes.is_empty() {
         found.push((name_end, tag_end));
@@ -73,6 +80,7 @@ fn element(text: &str, name: usize, found: &mut Vec<(usize, usize)>) -> usize {
     let closing = [b"</", &bytes[name..name_end]].concat();
     let content_end =
         memmem::find(&bytes[tag_end..], &closing).map_or(bytes.len(), |at| tag_end + at);
+    looked_at(content_end - tag_end);
     if !text[tag_end + 1..content_end].trim().is_empty() {
         found.push((tag_end + 1, content_end));
     }
@@ -85,6 +93,7 @@ fn value_after(bytes: &[u8], mut at: usize) -> Option<(usize, usize)> {
     let mut escaped = false;
     while at < bytes.len() {
         let (char, length) = character(&bytes[at..]);
+        looked_at(length);
         match char {
             b'=' | b':' | b'>' => separated = true,
             b'"' | b'\'' if separated => {
@@ -133,6 +142,7 @@ fn quoted_end(bytes: &[u8], from: usize, quote: u8, escaped: bool) -> usize {
     let mut at = from;
     while at < bytes.len() {
         let (char, length) = character(&bytes[at..]);
+        looked_at(length);
         if char == quote || (escaped && char == b'\\') {
             return at;
         }
@@ -145,6 +155,7 @@ fn quoted_end(bytes: &[u8], from: usize, quote: u8, escaped: bool) -> usize {
 fn nested_end(bytes: &[u8]) -> usize {
     let (mut depth, mut in_text, mut at) = (0_usize, false, 0);
     while at < bytes.len() {
+        looked_at(1);
         match bytes[at] {
             b'\\' => at += 1,
             b'"' => in_text = !in_text,

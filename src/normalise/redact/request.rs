@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use http::header::AUTHORIZATION;
 
 use super::{PLACEHOLDER, SHORTEST_ANYWHERE, Secrets, named, tokens};
+use crate::normalise::work::looked_at;
 use crate::postback::Postback;
 
 /// What stands where something was that may be anything.
@@ -94,6 +95,7 @@ fn in_text(text: &str, tokens: &mut Vec<String>) {
     let mut found = Vec::new();
     for (from, to) in named::values(text) {
         let value = &text[from..to];
+        looked_at(value.len());
         tokens::add(value, &mut found);
         if let Ok(Cow::Owned(plain)) = quick_xml::escape::unescape(value) {
             tokens::add(&plain, &mut found);

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::normalise::work::assert_linear;
 
 const TOKEN: &str = "nqp8WxIsZ1lZ3uR7";
 
@@ -104,9 +105,7 @@ fn a_request_that_names_more_tokens_than_can_be_looked_for_is_no_event() {
         let rules = Rules {
             object_uri_hosts: crate::config::ObjectUriHosts::default(),
         };
-        let start = std::time::Instant::now();
         let outcome = crate::normalise::normalise(&postback, &rules);
-        assert!(start.elapsed().as_millis() < 2_000);
         outcome.map(drop).map_err(|malformed| malformed.reason)
     };
     assert_eq!(named(32), Ok(()));
@@ -116,16 +115,17 @@ fn a_request_that_names_more_tokens_than_can_be_looked_for_is_no_event() {
 #[test]
 fn hostile_texts_take_linear_time() {
     let token = "a".repeat(8_000) + "b";
-    for text in [
-        "a".repeat(256 << 10),
-        "%61".repeat(80 << 10),
-        "%".to_owned() + &"25".repeat(128 << 10),
-        "%2".repeat(128 << 10),
+    for (start, part) in [
+        ("", "a"),
+        ("", "%61"),
+        ("%", "25"),
+        ("", "%2"),
+        ("", "%%36"),
     ] {
-        let start = std::time::Instant::now();
-        let _ = cleaned(&token, &text);
-        let taken = start.elapsed();
-        assert!(taken.as_millis() < 2_000, "{taken:?} for {}", &text[..8]);
+        assert_linear(part, |bytes| {
+            let text = start.to_owned() + &part.repeat(bytes / part.len());
+            let _ = cleaned(&token, &text);
+        });
     }
 }
 

@@ -10,11 +10,13 @@ use std::borrow::Cow;
 use http::header::AUTHORIZATION;
 
 use super::decoded;
+use crate::normalise::work::looked_at;
 use crate::normalise::{Malformed, Reason, blank};
 use crate::postback::Postback;
 
 /// Whether a name, percent-encoded or not, speaks of a token.
 pub(super) fn speaks_of_a_token(name: &str) -> bool {
+    looked_at(name.len());
     let contains = |name: &[u8]| {
         name.windows(5)
             .any(|word| word.eq_ignore_ascii_case(b"token"))
@@ -94,6 +96,7 @@ fn in_parameter(parameter: &str, tokens: &mut Vec<String>) {
         let start = parameter[..at]
             .rfind(['=', ';', '?'])
             .map_or(0, |at| at + 1);
+        looked_at(at - start);
         speaks_of_a_token(&parameter[start..at]).then(|| &parameter[at + 1..])
     });
     if let Some(value) = named.next() {
@@ -107,6 +110,7 @@ fn in_parameter(parameter: &str, tokens: &mut Vec<String>) {
 /// Adds a token as it is, decoded once and entirely, without blanks around it, and with `+` for every blank and the
 /// other way round.
 pub(super) fn add(token: &str, tokens: &mut Vec<String>) {
+    looked_at(token.len());
     let mut writings = vec![Cow::Borrowed(token)];
     if token.contains('%') {
         let once: Vec<u8> = percent_encoding::percent_decode_str(token).collect();

@@ -64,12 +64,15 @@ async fn a_run_ends_at_its_time() {
         "300ms",
     ])
     .await;
-    assert_eq!(code, 0);
     assert!(
         out.starts_with("sent ") && out.contains("latency p50"),
         "{out}"
     );
-    assert!(!receiver.requests().is_empty());
+    // On a busy machine the time may be up before the first answer.
+    let sent_nothing = out.starts_with("sent 0 ");
+    let unanswered = out.contains("answered nothing");
+    assert_eq!(code, i32::from(unanswered && !sent_nothing), "{out}");
+    assert_eq!(receiver.requests().is_empty(), unanswered, "{out}");
 }
 
 #[tokio::test]
