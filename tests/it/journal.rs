@@ -6,6 +6,7 @@ mod golden;
 mod house;
 mod inspecting;
 mod keeping;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod power_loss;
 mod repair;
 

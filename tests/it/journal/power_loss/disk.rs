@@ -17,7 +17,7 @@ pub(super) enum Loss {
     Some,
 }
 
-/// Puts the directory together as it may be found when the power went after line `moment` of the recording.
+/// Puts the directory together as it may be found when the power went at `moment` of the recording.
 pub(super) fn lay_out(
     recording: &Recording,
     moment: usize,
@@ -28,12 +28,11 @@ pub(super) fn lay_out(
     let begun = recording
         .changes
         .iter()
-        .filter(|timed| timed.began <= moment);
-    let is_durable = |from: Option<usize>| from.is_some_and(|line| line <= moment);
+        .filter(|timed| timed.is_begun(moment));
     // A file system's log keeps the order of names: of those not synced the first so many are kept.
     let unsynced_names = begun
         .clone()
-        .filter(|timed| !is_content(&timed.change) && !is_durable(timed.durable_from))
+        .filter(|timed| !is_content(&timed.change) && !timed.is_durable(moment))
         .count();
     let mut names_kept = match loss {
         Loss::Nothing => unsynced_names,
@@ -45,7 +44,7 @@ pub(super) fn lay_out(
     let mut directories: BTreeSet<&str> = BTreeSet::new();
     let mut contents: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     for timed in begun {
-        let durable = is_durable(timed.durable_from);
+        let durable = timed.is_durable(moment);
         let kept = match loss {
             _ if durable => true,
             Loss::Nothing => true,

@@ -1,14 +1,23 @@
-//! A recorded workload: strace's lines read into changes of files, the syncs that make them durable, and what was
+//! A recorded workload: the calls of a process made into changes of files, the syncs that make them durable, and what was
 //! acknowledged between them.
+//!
+//! A call may take effect at any time between its entry and its return. So a change may be there from its entry on, a sync
+//! covers what had returned before its entry and counts from its return, and an acknowledgement counts from the entry of the call
+//! that notes it, by which it had happened.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+
+use super::calls::{Descriptor, Operation};
+use super::tracer::Event;
 
 /// A file, whatever its names.
 pub(super) type File = usize;
 
 /// One change of the directory.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Change {
     Write {
         file: File,
@@ -28,372 +37,340 @@ pub(super) enum Change {
     MakeDirectory(String),
 }
 
-/// A change and its time, in lines of the trace.
+/// From the entry of a call to its return, in events.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    entered: usize,
+    returned: usize,
+}
+
+/// A change and its time.
 #[derive(Debug)]
 pub(super) struct Timed {
     pub(super) change: Change,
-    pub(super) began: usize,
-    ended: usize,
+    span: Span,
     /// From when on a power loss cannot undo it.
     pub(super) durable_from: Option<usize>,
+}
+
+impl Timed {
+    /// Whether it may have happened by then.
+    pub(super) fn is_begun(&self, moment: usize) -> bool {
+        self.span.entered <= moment
+    }
+
+    pub(super) fn is_durable(&self, moment: usize) -> bool {
+        self.durable_from.is_some_and(|from| from <= moment)
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Recording {
     pub(super) changes: Vec<Timed>,
-    /// Line, and position and number of the record.
+    /// Time, and position and number of the record.
     pub(super) acked: Vec<(usize, (u64, u64))>,
     released: Vec<(usize, u64)>,
     pub(super) base_ms: i64,
-    syncs: usize,
-    lines: usize,
+    pub(super) syncs: usize,
 }
 
-/// What is known of the process while its lines are read.
+/// What is known of the process while its events are read.
 #[derive(Default)]
 struct Reader {
     recording: Recording,
+    journal: PathBuf,
+    acks: PathBuf,
     names: BTreeMap<String, File>,
+    directories: BTreeSet<String>,
     sizes: Vec<usize>,
-    /// By descriptor: offset, and whether it appends or writes through.
-    open: HashMap<u32, Descriptor>,
-    root: String,
+    open: HashMap<Descriptor, Opened>,
 }
 
-#[derive(Default, Clone, Copy)]
-struct Descriptor {
-    offset: usize,
-    appends: bool,
-    writes_through: bool,
-}
-
-/// A whole call.
-struct Call<'a> {
-    name: &'a str,
-    arguments: &'a str,
-    result: &'a str,
-    began: usize,
-    ended: usize,
+/// What a descriptor stands for.
+#[derive(Debug, Clone)]
+enum Opened {
+    Acks,
+    Directory(String),
+    File {
+        name: String,
+        file: File,
+        writes_through: bool,
+    },
 }
 
 impl Recording {
-    pub(super) fn read(trace: &Path) -> Self {
-        let text = std::fs::read_to_string(trace).unwrap();
-        let mut reader = Reader::default();
-        // Calls during which another thread's were seen come in two halves.
-        let mut halves: HashMap<&str, (usize, String)> = HashMap::new();
-        for (line, words) in text.lines().enumerate() {
-            let (thread, rest) = words.split_once(' ').unwrap();
-            let rest = rest.trim_start();
-            let (began, whole) = if let Some(first) = rest.strip_suffix(" <unfinished ...>") {
-                halves.insert(thread, (line, first.to_owned()));
-                continue;
-            } else if let Some(resumed) = rest.strip_prefix("<... ") {
-                let (began, first) = halves.remove(thread).unwrap();
-                (began, first + resumed.split_once("resumed>").unwrap().1)
-            } else {
-                (line, rest.to_owned())
-            };
-            let Some((name, tail)) = whole.split_once('(') else {
-                continue; // an exit or a signal
-            };
-            let Some((arguments, result)) = tail.rsplit_once(" = ") else {
-                continue;
-            };
-            if result.starts_with('?') {
-                continue; // the process ended in it: nothing was acknowledged after it
+    /// Of a process that began with an empty `journal` in this directory, and writes what is acknowledged to `acks` beside it.
+    pub(super) fn of(directory: &Path, events: &[Event]) -> Self {
+        let mut reader = Reader {
+            journal: directory.join("journal"),
+            acks: directory.join("acks"),
+            ..Reader::default()
+        };
+        // A call that never returns, because the process ended in it, is left out: nothing was acknowledged after it.
+        let mut entered = HashMap::new();
+        for (time, event) in events.iter().enumerate() {
+            match event {
+                Event::Entered { thread, operation } => {
+                    if let Operation::Close(descriptor) = operation {
+                        // Another thread may get the number anew before this call is seen to return.
+                        reader.open.remove(descriptor);
+                    }
+                    entered.insert(*thread, (time, operation));
+                }
+                Event::Returned { thread, result } => {
+                    let (began, operation) = entered.remove(thread).unwrap();
+                    let span = Span {
+                        entered: began,
+                        returned: time,
+                    };
+                    // Negative: it changed nothing. When a signal came first, the thread enters the call again.
+                    if let Ok(result) = usize::try_from(*result) {
+                        reader.returned(operation, span, result);
+                    }
+                }
             }
-            reader.call(&Call {
-                name,
-                arguments: arguments.trim_end().trim_end_matches(')'),
-                result,
-                began,
-                ended: line,
-            });
         }
-        reader.recording.lines = text.lines().count();
         reader.recording
     }
 
-    /// The lines after which something is different: the end of each change, sync and acknowledgement.
+    /// The times at which something is different: the begin and end of each change, each sync and acknowledgement.
     pub(super) fn moments(&self) -> Vec<usize> {
-        let changes = self.changes.iter();
-        let mut moments: Vec<usize> = changes
-            .flat_map(|timed| [Some(timed.began), Some(timed.ended), timed.durable_from])
+        let mut moments: Vec<usize> = self
+            .changes
+            .iter()
+            .flat_map(|timed| {
+                let span = timed.span;
+                [Some(span.entered), Some(span.returned), timed.durable_from]
+            })
             .flatten()
-            .chain(self.acked.iter().map(|(line, _)| *line))
+            .chain(self.acked.iter().map(|(time, _)| *time))
             .collect();
         moments.sort_unstable();
         moments.dedup();
         moments
     }
 
-    pub(super) fn syncs(&self) -> usize {
-        self.syncs
-    }
-
-    /// What was acknowledged when line `moment` had been written: position and number of each record.
+    /// What was acknowledged at a moment: position and number of each record.
     pub(super) fn acked_by(&self, moment: usize) -> impl DoubleEndedIterator<Item = &(u64, u64)> {
         let acked = self.acked.iter();
         acked
-            .filter(move |(line, _)| *line <= moment)
+            .filter(move |(time, _)| *time <= moment)
             .map(|(_, acked)| acked)
     }
 
     /// Up to which position Kafka had the records, so that they may be deleted.
     pub(super) fn released_by(&self, moment: usize) -> u64 {
-        let released = self.released.iter().filter(|(line, _)| *line <= moment);
+        let released = self.released.iter().filter(|(time, _)| *time <= moment);
         released.map(|(_, position)| *position).max().unwrap_or(0)
     }
 }
 
 impl Reader {
-    fn call(&mut self, call: &Call<'_>) {
-        let path = call.arguments.split_once('<').and_then(|(_, rest)| {
-            let (path, _) = rest.split_once('>')?;
-            Some(unescaped(path))
-        });
-        let descriptor = call.arguments.split(['<', ',', ')']).next().unwrap_or("");
-        let descriptor: u32 = descriptor.parse().unwrap_or(u32::MAX);
-        if let Some(written) = path.as_deref().and_then(|path| path.strip_suffix("/acks")) {
-            if call.name == "write" {
-                self.root = format!("{}/journal", String::from_utf8_lossy(written.as_bytes()));
-                self.note(call);
+    /// Takes in a call that did what it was asked for, with its result.
+    fn returned(&mut self, operation: &Operation, span: Span, result: usize) {
+        match operation {
+            Operation::Open { path, flags } => {
+                self.opened(span, path, *flags, Descriptor::try_from(result).unwrap());
             }
-            return;
-        }
-        match call.name {
-            _ if call.result.starts_with('-') => {}
-            "open" | "openat" | "creat" => self.opened(call),
-            "lseek" => {
-                let offset = number(call.result);
-                self.open.entry(descriptor).or_default().offset = offset;
+            Operation::Close(_) => {}
+            Operation::Write {
+                descriptor,
+                at,
+                bytes,
+            } => self.wrote(span, *descriptor, *at, &bytes[..result]),
+            Operation::Truncate { descriptor, length } => {
+                if let Some(file) = self.file(*descriptor) {
+                    self.resized(span, file, *length);
+                }
             }
-            "mkdir" | "mkdirat" | "rmdir" | "unlink" | "unlinkat" | "rename" | "renameat"
-            | "renameat2" | "link" | "linkat" => self.renamed(call),
-            name => {
-                let Some(inside) = path.as_deref().and_then(|path| self.inside(path)) else {
-                    return;
-                };
-                self.written(call, name, descriptor, &inside);
+            Operation::Allocate { descriptor, length } => {
+                if let Some(file) = self.file(*descriptor)
+                    && *length > self.sizes[file]
+                {
+                    self.resized(span, file, *length);
+                }
+            }
+            Operation::Sync(descriptor) => match self.open.get(descriptor).cloned() {
+                None | Some(Opened::Acks) => {}
+                Some(Opened::Directory(name)) => self.synced_names(span, &name),
+                Some(Opened::File { file, .. }) => self.synced_file(span, file),
+            },
+            Operation::MapWritable(descriptor) => match self.open.get(descriptor) {
+                // SQLite's index of its log is memory, made anew at every start.
+                Some(Opened::File { name, .. }) if name.ends_with("-shm") => {}
+                inside => assert!(inside.is_none(), "writes to {inside:?} through memory"),
+            },
+            Operation::MakeDirectory(path) => {
+                if let Some(name) = self.inside(path) {
+                    self.directories.insert(name.clone());
+                    self.change(span, Change::MakeDirectory(name));
+                }
+            }
+            Operation::Unlink(path) => {
+                if let Some(name) = self.inside(path) {
+                    self.names.remove(&name);
+                    self.change(span, Change::Unname(name));
+                }
+            }
+            Operation::Rename { from, to } => self.renamed(span, from, to),
+            Operation::Other {
+                name,
+                descriptors,
+                paths,
+            } => {
+                let is_elsewhere = paths.iter().all(|path| self.inside(path).is_none())
+                    && descriptors.iter().all(|one| !self.open.contains_key(one));
+                let says_where = !paths.is_empty() || !descriptors.is_empty();
+                assert!(
+                    says_where && is_elsewhere,
+                    "{name} of {paths:?} {descriptors:?}: teach the recording what it does"
+                );
             }
         }
     }
 
     /// A path of the journal's directory, relative to it; empty for the directory itself.
-    fn inside(&self, path: &str) -> Option<String> {
-        let rest = path
-            .strip_prefix(&self.root)
-            .filter(|_| !self.root.is_empty())?;
-        match rest.strip_prefix('/') {
-            Some(name) => Some(name.to_owned()),
-            None => rest.is_empty().then(String::new),
+    fn inside(&self, path: &Path) -> Option<String> {
+        let name = path.strip_prefix(&self.journal).ok()?;
+        Some(name.to_str().unwrap().to_owned())
+    }
+
+    /// The journal's file behind a descriptor.
+    fn file(&self, descriptor: Descriptor) -> Option<File> {
+        match self.open.get(&descriptor)? {
+            Opened::File { file, .. } => Some(*file),
+            other => panic!("{other:?} is no file"),
         }
     }
 
-    fn note(&mut self, call: &Call<'_>) {
-        let line = String::from_utf8(strings(call.arguments).concat()).unwrap();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let recording = &mut self.recording;
-        match words[..] {
-            ["base", ms] => recording.base_ms = ms.parse().unwrap(),
-            ["acked", position, n] => {
-                let acked = (position.parse().unwrap(), n.parse().unwrap());
-                recording.acked.push((call.began, acked));
+    fn opened(&mut self, span: Span, path: &Path, flags: i32, descriptor: Descriptor) {
+        let Some(name) = self.inside(path) else {
+            if path == self.acks {
+                self.open.insert(descriptor, Opened::Acks);
             }
-            ["released", position] => {
-                recording
-                    .released
-                    .push((call.began, position.parse().unwrap()));
-            }
-            _ => panic!("{line}"),
-        }
-    }
-
-    fn opened(&mut self, call: &Call<'_>) {
-        let (descriptor, path) = call.result.split_once('<').unwrap();
-        let path = unescaped(path.trim_end().trim_end_matches('>'));
-        let descriptor: u32 = descriptor.parse().unwrap();
-        self.open.insert(
-            descriptor,
-            Descriptor {
-                offset: 0,
-                appends: call.arguments.contains("O_APPEND"),
-                writes_through: call.arguments.contains("SYNC"),
-            },
-        );
-        let Some(name) = self.inside(&path).filter(|name| !name.is_empty()) else {
             return;
         };
-        if call.arguments.contains("O_DIRECTORY") {
+        if name.is_empty() || self.directories.contains(&name) {
+            self.open.insert(descriptor, Opened::Directory(name));
             return;
         }
         let file = match self.names.get(&name) {
             Some(file) => *file,
             None => {
-                let file = self.sizes.len();
+                let (file, name) = (self.sizes.len(), name.clone());
                 self.sizes.push(0);
                 self.names.insert(name.clone(), file);
-                self.change(call, Change::Name { name, file });
+                self.change(span, Change::Name { name, file });
                 file
             }
         };
-        if call.arguments.contains("O_TRUNC") && self.sizes[file] > 0 {
-            self.resized(call, file, 0);
+        if flags & libc::O_TRUNC != 0 && self.sizes[file] > 0 {
+            self.resized(span, file, 0);
+        }
+        let opened = Opened::File {
+            name,
+            file,
+            writes_through: flags & (libc::O_DSYNC | libc::O_SYNC) != 0,
+        };
+        self.open.insert(descriptor, opened);
+    }
+
+    fn wrote(&mut self, span: Span, descriptor: Descriptor, at: usize, bytes: &[u8]) {
+        match self.open.get(&descriptor).cloned() {
+            None => {}
+            Some(Opened::Acks) => self.noted(span, std::str::from_utf8(bytes).unwrap()),
+            Some(Opened::Directory(name)) => panic!("a write to the directory {name}"),
+            Some(Opened::File {
+                file,
+                writes_through,
+                ..
+            }) => {
+                self.sizes[file] = self.sizes[file].max(at + bytes.len());
+                let bytes = bytes.to_vec();
+                self.change(span, Change::Write { file, at, bytes });
+                if writes_through {
+                    self.synced_file(span, file);
+                }
+            }
         }
     }
 
-    fn renamed(&mut self, call: &Call<'_>) {
-        let paths: Vec<_> = strings(call.arguments)
-            .into_iter()
-            .map(|bytes| self.inside(&String::from_utf8(bytes).unwrap()))
-            .collect();
-        match (call.name, &paths[..]) {
-            ("mkdir" | "mkdirat", [Some(name)]) if !name.is_empty() => {
-                self.change(call, Change::MakeDirectory(name.clone()));
+    fn noted(&mut self, span: Span, line: &str) {
+        let recording = &mut self.recording;
+        let words: Vec<&str> = line.strip_suffix('\n').unwrap().split(' ').collect();
+        match words[..] {
+            ["base", ms] => recording.base_ms = ms.parse().unwrap(),
+            ["acked", position, n] => {
+                let acked = (position.parse().unwrap(), n.parse().unwrap());
+                recording.acked.push((span.entered, acked));
             }
-            ("unlink" | "unlinkat", [Some(name)]) => {
-                self.names.remove(name);
-                self.change(call, Change::Unname(name.clone()));
+            ["released", position] => {
+                let released = position.parse().unwrap();
+                recording.released.push((span.entered, released));
             }
-            ("rename" | "renameat" | "renameat2", [Some(from), Some(to)]) => {
-                let file = self.names.remove(from).unwrap();
+            _ => panic!("{line}"),
+        }
+    }
+
+    fn renamed(&mut self, span: Span, from: &Path, to: &Path) {
+        match (self.inside(from), self.inside(to)) {
+            (None, None) => {}
+            (Some(from), Some(to)) => {
+                let file = self.names.remove(&from).unwrap();
                 self.names.insert(to.clone(), file);
                 // A file system's own log makes both of it or neither: the new name comes first, and readers of a state in
                 // which both are there see one file twice.
-                self.change(
-                    call,
-                    Change::Name {
-                        name: to.clone(),
-                        file,
-                    },
-                );
-                self.change(call, Change::Unname(from.clone()));
+                self.change(span, Change::Name { name: to, file });
+                self.change(span, Change::Unname(from));
             }
-            (_, paths) => assert!(paths.iter().all(Option::is_none), "{}", call.arguments),
+            _ => panic!("{from:?} becomes {to:?}: teach the recording what that does"),
         }
     }
 
-    fn written(&mut self, call: &Call<'_>, name: &str, descriptor: u32, inside: &str) {
-        let file = self.names.get(inside).copied();
-        let open = self.open.entry(descriptor).or_default();
-        let through = open.writes_through;
-        let count = number(call.result);
-        let file = match (name, file) {
-            ("fsync" | "fdatasync", file) => return self.synced(call, file, inside),
-            // SQLite's index of its log is memory, made anew at every start.
-            ("mmap", _) if inside.ends_with("-shm") || !call.arguments.contains("MAP_SHARED") => {
-                return;
-            }
-            ("mmap", _) if !call.arguments.contains("PROT_WRITE") => return,
-            (_, Some(file)) => file,
-            (_, None) => panic!("{name} of {inside}, which was never made"),
-        };
-        match name {
-            "write" | "writev" => {
-                let at = if open.appends {
-                    self.sizes[file]
-                } else {
-                    open.offset
-                };
-                open.offset = at + count;
-                self.wrote(call, file, at, count);
-            }
-            "pwrite64" | "pwritev" | "pwritev2" => {
-                let mut places = call.arguments.rsplit(", ");
-                let at = places.find(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
-                self.wrote(call, file, number(at.unwrap()), count);
-            }
-            "ftruncate" => {
-                let (_, bytes) = call.arguments.rsplit_once(", ").unwrap();
-                self.resized(call, file, number(bytes));
-            }
-            "fallocate" => {
-                let words: Vec<&str> = call.arguments.split(", ").collect();
-                assert_eq!(
-                    words[1], "0",
-                    "a kind of fallocate this does not know: {words:?}"
-                );
-                let end = number(words[2]) + number(words[3]);
-                if end > self.sizes[file] {
-                    self.resized(call, file, end);
-                }
-            }
-            other => panic!("{other} on {inside}: teach the recording what it does"),
-        }
-        if through {
-            self.synced(call, Some(file), inside);
-        }
-    }
-
-    fn wrote(&mut self, call: &Call<'_>, file: File, at: usize, count: usize) {
-        let mut bytes = strings(call.arguments).concat();
-        bytes.truncate(count);
-        assert_eq!(bytes.len(), count, "strace cut the bytes of {}", call.name);
-        self.sizes[file] = self.sizes[file].max(at + count);
-        self.change(call, Change::Write { file, at, bytes });
-    }
-
-    fn resized(&mut self, call: &Call<'_>, file: File, bytes: usize) {
+    fn resized(&mut self, span: Span, file: File, bytes: usize) {
         self.sizes[file] = bytes;
-        self.change(call, Change::Resize { file, bytes });
+        self.change(span, Change::Resize { file, bytes });
     }
 
-    fn change(&mut self, call: &Call<'_>, change: Change) {
+    fn change(&mut self, span: Span, change: Change) {
         self.recording.changes.push(Timed {
             change,
-            began: call.began,
-            ended: call.ended,
+            span,
             durable_from: None,
         });
     }
 
-    /// What had returned before the sync began is durable when the sync returns: of a file its bytes and size, of a
-    /// directory its names.
-    fn synced(&mut self, call: &Call<'_>, synced: Option<File>, inside: &str) {
+    /// A file's bytes and size are durable.
+    fn synced_file(&mut self, span: Span, synced: File) {
+        self.synced(span, |change| match change {
+            Change::Write { file, .. } | Change::Resize { file, .. } => *file == synced,
+            Change::Name { .. } | Change::Unname(_) | Change::MakeDirectory(_) => false,
+        });
+    }
+
+    /// The names in a directory are durable.
+    fn synced_names(&mut self, span: Span, directory: &str) {
+        self.synced(span, |change| match change {
+            Change::Write { .. } | Change::Resize { .. } => false,
+            Change::Name { name, .. } | Change::Unname(name) | Change::MakeDirectory(name) => {
+                name.rsplit_once('/').map_or("", |(parent, _)| parent) == directory
+            }
+        });
+    }
+
+    /// What had returned before the sync was entered is durable when the sync returns.
+    fn synced(&mut self, span: Span, covers: impl Fn(&Change) -> bool) {
         self.recording.syncs += 1;
         for timed in &mut self.recording.changes {
-            let is_covered = match &timed.change {
-                Change::Write { file, .. } | Change::Resize { file, .. } => Some(*file) == synced,
-                Change::Name { name, .. } | Change::Unname(name) | Change::MakeDirectory(name) => {
-                    synced.is_none() && name.rsplit_once('/').map_or("", |(dir, _)| dir) == inside
-                }
-            };
             // A call that writes through covers itself.
-            let returned = timed.ended < call.began || timed.ended == call.ended;
-            if is_covered && returned {
-                timed.durable_from.get_or_insert(call.ended);
+            let had_returned =
+                timed.span.returned < span.entered || timed.span.returned == span.returned;
+            if had_returned && covers(&timed.change) {
+                timed.durable_from.get_or_insert(span.returned);
             }
         }
     }
 }
 
-/// The strings among the arguments of a call, all of whose bytes strace wrote in hexadecimal.
-fn strings(arguments: &str) -> Vec<Vec<u8>> {
-    assert!(!arguments.contains("\"..."), "strace cut a string");
-    let quoted = arguments.split('"').skip(1).step_by(2);
-    quoted.map(bytes_of).collect()
-}
-
-fn bytes_of(escaped: &str) -> Vec<u8> {
-    let digit = |byte: u8| (byte as char).to_digit(16).unwrap() as u8;
-    let quads = escaped.as_bytes().chunks_exact(4);
-    assert!(quads.remainder().is_empty(), "{escaped}");
-    quads
-        .map(|quad| digit(quad[2]) << 4 | digit(quad[3]))
-        .collect()
-}
-
-/// A path behind a descriptor, which strace escapes too.
-fn unescaped(path: &str) -> String {
-    if path.starts_with("\\x") {
-        String::from_utf8(bytes_of(path)).unwrap()
-    } else {
-        path.to_owned()
-    }
-}
-
-fn number(text: &str) -> usize {
-    let digits = text.split(|letter: char| !letter.is_ascii_digit()).next();
-    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
-}
+#[cfg(test)]
+mod tests;

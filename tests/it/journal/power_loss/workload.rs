@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use tokio::task::JoinSet;
 
 use super::super::*;
+use super::tracer::{self, Event};
 
 /// The directory of the workload: `journal/` and `acks`.
 const DIRECTORY: &str = "POWER_LOSS_DIRECTORY";
@@ -21,14 +23,10 @@ const LIVES: u64 = 4;
 const ROUNDS: u64 = 8;
 /// Records of a round at once.
 const AT_ONCE: u64 = 4;
-/// All of them.
+/// Batches that are acknowledged one after the other.
+pub(super) const BATCHES: usize = (LIVES * ROUNDS * 2) as usize;
+/// Records of all lives.
 pub(super) const RECORDS: usize = (LIVES * ROUNDS * (1 + AT_ONCE)) as usize;
-
-/// Every call that changes files or makes changes durable. A kind of write that is not among them would go unseen, so
-/// those that the recording does not understand are here too and stop it.
-const CALLS: &str = "trace=open,openat,creat,lseek,write,writev,pwrite64,pwritev,pwritev2,ftruncate,truncate,fallocate,\
-                     fsync,fdatasync,sync,syncfs,msync,mmap,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,\
-                     link,linkat,copy_file_range,sendfile,io_uring_setup,dup,dup2,dup3,rmdir";
 
 /// Small limits, so that a short workload checkpoints and deletes.
 pub(super) fn config(dir: &Path) -> config::Journal {
@@ -62,32 +60,22 @@ pub(super) fn claim_of(n: u64) -> Option<Claim> {
     (n % 3 == 1 && n % 5 != 4).then(|| claim(&record_of(n, 0).id, 1))
 }
 
-/// Runs the workload under strace. The trace's path, or why there is none.
-pub(super) fn traced(scratch: &Path) -> Result<PathBuf, String> {
-    let trace = scratch.join("trace");
-    std::fs::create_dir_all(scratch.join("work/journal")).unwrap();
-    let output = Command::new("strace")
-        .args(["-f", "-y", "-xx", "-s", "16777216", "-e", CALLS, "-o"])
-        .arg(&trace)
-        .arg(std::env::current_exe().unwrap())
+/// Runs the workload in `directory`, traced. An error when this machine lets no process trace another.
+pub(super) fn traced(directory: &Path) -> Result<Vec<Event>, Errno> {
+    std::fs::create_dir_all(directory.join("journal")).unwrap();
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    program
         .args([
             "--exact",
             "journal::power_loss::workload::live",
             "--ignored",
+            "--nocapture",
         ])
-        .env(DIRECTORY, scratch.join("work"))
-        .env(BASE, Timestamp::now().as_millisecond().to_string())
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| {
-            format!("needs strace ({error}); install it with: dev/tools --install faults")
-        })?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("ptrace") && !output.status.success() {
-        return Err(format!("strace may not trace here: {}", said.trim()));
-    }
-    assert!(output.status.success(), "{output:?}");
-    Ok(trace)
+        .env(DIRECTORY, directory)
+        .env(BASE, Timestamp::now().as_millisecond().to_string());
+    let (events, exit_code) = tracer::trace(&program)?;
+    assert_eq!(exit_code, 0, "the workload failed, see above");
+    Ok(events)
 }
 
 /// Writes a line between the recorded calls.
@@ -97,7 +85,7 @@ fn note(acks: &File, line: std::fmt::Arguments<'_>) {
 }
 
 #[test]
-#[ignore = "started under strace by the test beside it"]
+#[ignore = "started, traced, by the test beside it"]
 fn live() {
     let Ok(directory) = std::env::var(DIRECTORY) else {
         return;
