@@ -245,7 +245,7 @@ mod tests {
         assert!(pace.enter(Phase::Idle));
         assert_eq!(left(&pace), Some(Duration::from_secs(3)));
         pace.stop();
-        assert_eq!(left(&pace), Some(limits::STOPPING_GRACE));
+        assert_eq!(left(&pace), Some(limits::stopping_grace()));
     }
 
     #[tokio::test(start_paused = true)]

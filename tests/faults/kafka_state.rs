@@ -161,24 +161,14 @@ fn clock_ahead(_: &Kafka, mut trial: Trial, mut log: Vec<Sent>, seed: u64) -> Ou
     go_on(trial, log, seed, Promises::ALL, false)
 }
 
-fn positions_deleted(
-    kafka: &Kafka,
-    mut trial: Trial,
-    log: Vec<Sent>,
-    seed: u64,
-) -> Outcome<String> {
+fn positions_deleted(kafka: &Kafka, trial: Trial, log: Vec<Sent>, seed: u64) -> Outcome<String> {
     stop(&trial.bridge)?;
     let topic = positions_topic(&trial);
     kafka.tell(&format!("topics --delete --topic {topic}"))?;
     go_on(trial, log, seed, Promises::ALL, true)
 }
 
-fn positions_emptied(
-    kafka: &Kafka,
-    mut trial: Trial,
-    log: Vec<Sent>,
-    seed: u64,
-) -> Outcome<String> {
+fn positions_emptied(kafka: &Kafka, trial: Trial, log: Vec<Sent>, seed: u64) -> Outcome<String> {
     stop(&trial.bridge)?;
     let offsets = trial.replica.dir.join("offsets.json");
     let topic = positions_topic(&trial);
@@ -241,7 +231,7 @@ fn rolled_back_without_kafka(
     go_on(trial, log, seed, REPEATS, true)
 }
 
-fn journal_replaced(_: &Kafka, mut trial: Trial, log: Vec<Sent>, seed: u64) -> Outcome<String> {
+fn journal_replaced(_: &Kafka, trial: Trial, log: Vec<Sent>, seed: u64) -> Outcome<String> {
     stop(&trial.bridge)?;
     std::fs::remove_dir_all(trial.replica.journal())?;
     go_on(trial, log, seed, Promises::ALL, true)

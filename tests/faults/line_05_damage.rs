@@ -174,7 +174,7 @@ fn cases(journal: &Path, flips: u32, rng: &mut Rng) -> Outcome<Vec<Damage>> {
 /// The start stops with 3 and tells, or serves and has every record.
 fn judge(copy: &Replica, whole: &str, tally: &mut Tally) -> Outcome {
     let before = contents(&copy.journal())?;
-    let mut bridge = copy.spawn()?;
+    let bridge = copy.spawn()?;
     let code = wait::until(START_LIMIT, "the start to end one way or the other", || {
         if bridge.log_line("ready").is_some() {
             return Ok(Some(None));
@@ -223,7 +223,7 @@ fn met_while_serving(arena: &Arena, seed: u64) -> Outcome {
         "line-5-serving",
     )?;
     make_sample(&replica, seed)?;
-    let mut bridge = replica.start()?;
+    let bridge = replica.start()?;
     // The start has copied the log into the database.
     let database = replica.journal().join(DATABASE);
     let bytes = std::fs::read(&database)?;

@@ -36,7 +36,7 @@ fn run(arena: &Arena) -> Outcome<String> {
         &kafka.bootstrap,
         "line-9",
     )?;
-    let mut trial = Trial::on(arena, replica, &kafka.bootstrap)?;
+    let trial = Trial::on(arena, replica, &kafka.bootstrap)?;
     let sender = Load::new(1, rng.next()).at_rate(200).start(&trial.target);
     let mut slowest = Duration::ZERO;
     for run in 0..runs {

@@ -152,7 +152,11 @@ impl Setup {
 
     fn launch<L: Listener, D, E>(
         self,
-        open: impl FnOnce(&Self, FakeAcceptor, &mut Reloader) -> Result<(Ingress<FakeAcceptor, L>, D), E>,
+        open: impl FnOnce(
+            &Self,
+            FakeAcceptor,
+            &mut Reloader,
+        ) -> Result<(Ingress<FakeAcceptor, L>, D), E>,
     ) -> Result<Bench<D>, E> {
         let acceptor = FakeAcceptor {
             script: Arc::clone(&self.script),

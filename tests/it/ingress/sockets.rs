@@ -104,7 +104,10 @@ async fn an_openssl_client_posts_over_tls() {
     let asking = tokio::task::spawn_blocking(move || {
         let stream = std::net::TcpStream::connect(address).unwrap();
         let stream = connector.connect("bridge", stream).unwrap();
-        exchange_over(stream, &request("/postback", "connection: close\r\n", "<x/>"))
+        exchange_over(
+            stream,
+            &request("/postback", "connection: close\r\n", "<x/>"),
+        )
     });
     assert_eq!(asking.await.unwrap().status, 200);
     assert_eq!(bench.seen().len(), 1);

@@ -132,7 +132,9 @@ fn read(bootstrap: &str, topic: &str, isolation: &str) -> Vec<Consumed> {
         .set("fetch.wait.max.ms", "50")
         .create()
         .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), patience(SOON)).unwrap();
+    let metadata = consumer
+        .fetch_metadata(Some(topic), patience(SOON))
+        .unwrap();
     let partitions: Vec<i32> = metadata.topics()[0]
         .partitions()
         .iter()
@@ -222,12 +224,20 @@ impl Operator {
     }
 
     pub(crate) fn has_topic(&self, name: &str) -> bool {
-        let metadata = self.admin.inner().fetch_metadata(None, patience(SOON)).unwrap();
+        let metadata = self
+            .admin
+            .inner()
+            .fetch_metadata(None, patience(SOON))
+            .unwrap();
         metadata.topics().iter().any(|topic| topic.name() == name)
     }
 
     pub(crate) fn partitions(&self, name: &str) -> usize {
-        let metadata = self.admin.inner().fetch_metadata(None, patience(SOON)).unwrap();
+        let metadata = self
+            .admin
+            .inner()
+            .fetch_metadata(None, patience(SOON))
+            .unwrap();
         let mut topics = metadata.topics().iter();
         topics
             .find(|topic| topic.name() == name)

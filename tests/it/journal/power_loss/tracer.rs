@@ -47,9 +47,8 @@ pub(super) fn trace(program: &Command) -> Result<(Vec<Event>, i32), Errno> {
     let mut child = gate.spawn().unwrap();
     let mut go = child.stdin.take().unwrap();
     let process = Pid::from_raw(i32::try_from(child.id()).unwrap());
-    let options = Options::PTRACE_O_TRACESYSGOOD
-        | Options::PTRACE_O_TRACECLONE
-        | Options::PTRACE_O_EXITKILL;
+    let options =
+        Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
     if let Err(refused) = ptrace::seize(process, options) {
         drop(go);
         child.wait().unwrap();
