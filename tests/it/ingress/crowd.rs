@@ -12,10 +12,10 @@ use crate::support::bridge::{Bridge, Home, exchange_over};
 use crate::support::wait::wait_until;
 
 /// Connections that the bridge allows.
-const CAP: &str = "100";
+const CAP: &str = "40";
 
 /// Slow ones: as many as that, and some that push others out.
-const CONNECTIONS: usize = 130;
+const CONNECTIONS: usize = 60;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
