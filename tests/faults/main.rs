@@ -32,6 +32,7 @@ mod support;
 mod trial;
 
 use runner::{Line, Options};
+use support::failure::Failure;
 
 /// In the order of the matrix.
 const LINES: &[Line] = &[
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
         Some("--line") => Options::parse(arguments)
             .and_then(|options| runner::run_one(LINES, &options))
             .map(|()| ExitCode::SUCCESS),
-        _ => Err("run it with dev/faults".into()),
+        _ => Err(Failure::not_shown("run it with dev/faults")),
     };
     ended.unwrap_or_else(|failure| {
         println!("dev/faults: {failure}");

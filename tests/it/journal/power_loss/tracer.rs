@@ -34,6 +34,7 @@ pub(super) enum Event {
 }
 
 /// Runs a program to its end: the events, and its exit code. An error when this machine lets no process trace another.
+#[expect(clippy::zombie_processes, reason = "`follow` waits for it")]
 pub(super) fn trace(program: &Command) -> Result<(Vec<Event>, i32), Errno> {
     // The shell becomes the program when it is told to go on: by then it is traced, and it has one thread.
     let mut gate = Command::new("sh");
