@@ -58,11 +58,32 @@ pub fn reach(name: &str) {
         && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == *nth
     {
         if *stops {
-            let this = rustix::process::getpid();
-            // A process may always signal itself.
-            let _ = rustix::process::kill_process(this, rustix::process::Signal::STOP);
+            stop();
         } else {
             std::process::abort();
         }
     }
+}
+
+/// Stops the process before this thread takes another step. The signal goes to any thread, and this one runs on until that
+/// one has taken it; from then on every thread stops when it next leaves the kernel, this one with its read of `/proc`.
+#[cfg(feature = "failpoints")]
+fn stop() {
+    let this = rustix::process::getpid();
+    // A process may always signal itself.
+    let _ = rustix::process::kill_process(this, rustix::process::Signal::STOP);
+    while is_stop_pending() {
+        std::thread::yield_now();
+    }
+}
+
+/// Whether no thread of this process has taken a SIGSTOP that was sent to it.
+#[cfg(feature = "failpoints")]
+fn is_stop_pending() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let pending = status
+        .lines()
+        .find_map(|line| line.strip_prefix("ShdPnd:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    pending.is_some_and(|mask| mask & 1 << (rustix::process::Signal::STOP.as_raw() - 1) != 0)
 }
