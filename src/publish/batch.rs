@@ -77,7 +77,7 @@ impl<C: Cluster, B: Backlog> Engine<C, B> {
             self.commit(producer)?;
             failpoint!("publish.after_commit");
         }
-        // First, so that whoever sees the new position sees no alarm that it has ended.
+        // Before the position: a reader of the new position must not see an alarm that has ended.
         self.status.publishing_works();
         self.note_position(producer, last.position);
         failpoint!("publish.after_mark");

@@ -80,7 +80,7 @@ fn make_spans(traces: &Traces, count: usize) {
 async fn spans_beyond_the_queue_are_dropped_and_nobody_waits_for_a_silent_collector() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let traces = traces_to(silent.local_addr().unwrap());
-    // Whoever waited for room would wait for ever.
+    // The queue is full and stays full: a caller that waited for room would never return.
     make_spans(&traces, QUEUE_SPANS * 3);
     traces.close_within(Duration::from_millis(1)).await;
 }

@@ -19,7 +19,7 @@ use crate::support::wait::{wait_for, wait_until};
 /// How long the publisher pauses before it tries again what only an operator can mend.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// A publisher whose pauses nobody waits out.
+/// A publisher on a clock that skips its pauses.
 pub(crate) struct Publishing {
     publisher: Publisher,
     clock: Arc<SkippingClock>,

@@ -196,7 +196,7 @@ impl Reader {
                 Some(Opened::File { file, .. }) => self.synced_file(span, file),
             },
             Operation::MapWritable(descriptor) => match self.open.get(descriptor) {
-                // SQLite's index of its log is memory, made anew at every start.
+                // SQLite's index of its log is shared memory. SQLite rebuilds it at every start.
                 Some(Opened::File { name, .. }) if name.ends_with("-shm") => {}
                 inside => assert!(inside.is_none(), "writes to {inside:?} through memory"),
             },
