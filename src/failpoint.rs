@@ -4,7 +4,7 @@
 //! when it reaches that step for the nth time (the first without a number); with `stop@name:nth` it stops as if by
 //! SIGSTOP, until somebody continues it. Without the feature `failpoint!` is nothing.
 //!
-//! [`limit`] lets the suite move a limit that is a constant otherwise, so that a fault does not have to wait for it or to
+//! `limit` lets the suite move a limit that is a constant otherwise, so that a fault does not have to wait for it or to
 //! race with it.
 
 /// Marks a step at which the fault suite may kill or stop the process.
