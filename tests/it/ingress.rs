@@ -4,6 +4,7 @@ mod answers;
 mod authentication;
 mod bench;
 mod certificates;
+mod client;
 mod connections;
 mod crowd;
 mod host;

@@ -21,6 +21,7 @@ mod process;
 mod publish;
 mod publish_direct;
 mod publish_positions;
+mod publish_refusals;
 mod publish_topics;
 mod quarantine;
 mod simulator;

@@ -17,7 +17,8 @@ use tokio::io::DuplexStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::bench::{Bench, Client, HEADER_TIMEOUT, Setup, postback, replace_file, request, within};
+use super::bench::{Bench, HEADER_TIMEOUT, Setup, postback, replace_file, request, within};
+use super::client::Client;
 
 const NAME: &str = "webhook.api.concursolutions.com";
 

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use concur_bridge::accept::Accepted;
 
-use super::bench::{Answer, Setup};
+use super::bench::Setup;
+use super::client::Answer;
 
 /// Planted in targets, headers and bodies; never to be seen in an answer.
 const CANARY: &[u8] = b"c4n4ry";
