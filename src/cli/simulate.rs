@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::{block_on, complain, print, print_json};
 pub(super) use args::Args;
@@ -38,6 +38,9 @@ async fn play(args: Args) -> Exit {
             return Exit::Usage;
         }
     };
+    // Before the first request: whoever sees one may ask for the end.
+    let asked = asked_to_end(run_for);
+    tokio::pin!(asked);
     let mut running = match simulator.start().await {
         Ok(running) => running,
         Err(error) => {
@@ -52,8 +55,6 @@ async fn play(args: Args) -> Exit {
         tell_address(address, json);
     }
     let bar = progress_bar(count);
-    let asked = asked_to_end(run_for);
-    tokio::pin!(asked);
     let end = loop {
         tokio::select! {
             () = running.sent_all() => break End::Sent,
@@ -79,24 +80,28 @@ async fn play(args: Args) -> Exit {
     Exit::Success
 }
 
-/// Returns at SIGINT, SIGTERM or when the time is up.
-async fn asked_to_end(run_for: Option<Duration>) {
-    let time_is_up = async {
-        match run_for {
-            Some(time) => tokio::time::sleep(time).await,
-            None => std::future::pending().await,
+/// Listens for SIGINT and SIGTERM from now on. The future ends at one of them, or when the time is up, which it counts from
+/// its first poll.
+fn asked_to_end(run_for: Option<Duration>) -> impl Future<Output = ()> {
+    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        let time_is_up = async {
+            match run_for {
+                Some(time) => tokio::time::sleep(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = time_is_up => {}
+            () = received(interrupt) => {}
+            () = received(terminate) => {}
         }
-    };
-    tokio::select! {
-        () = time_is_up => {}
-        () = on(SignalKind::interrupt()) => {}
-        () = on(SignalKind::terminate()) => {}
     }
 }
 
 /// Returns at the signal; never, where it cannot be listened to.
-async fn on(kind: SignalKind) {
-    match signal(kind) {
+async fn received(signal: std::io::Result<Signal>) {
+    match signal {
         Ok(mut signal) => {
             signal.recv().await;
         }
