@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::arena::Arena;
 use crate::support::bridge::{Bridge, Ready, Replica};
-use crate::support::failure::{Doing, Failure, Outcome, ensure, ensure_shown};
+use crate::support::failure::{Doing, Outcome, ensure, ensure_shown};
 use crate::support::observed::Observed;
 use crate::support::oracle::{Promises, Verdict, judge, taken_back};
 use crate::support::reader::{Follower, Source, read_all};
@@ -171,13 +171,9 @@ pub(crate) fn wait_read(
             .filter(|sent| matches!(sent.fate, Fate::Accepted(_)));
         follower.missing(accepted.map(|sent| &sent.tag))
     };
-    wait::until(SETTLE_LIMIT, "everything accepted to be read", || {
+    wait::until_none_left(SETTLE_LIMIT, "everything accepted to be read", || {
         holds()?;
-        Ok((missing() == 0).then_some(()))
-    })
-    .map_err(|Failure { kind, text }| Failure {
-        kind,
-        text: format!("{text}: {} are missing", missing()),
+        Ok(missing())
     })
 }
 

@@ -10,7 +10,7 @@ use super::patience::patience;
 use super::process::run;
 
 /// How long a cluster may take until it serves.
-const UP_LIMIT: Duration = Duration::from_secs(90);
+const UP_LIMIT: Duration = Duration::from_secs(240);
 
 /// A cluster, deleted when dropped unless it is shared.
 pub struct Kafka {

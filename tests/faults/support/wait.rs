@@ -29,6 +29,32 @@ pub fn until<T>(
     }
 }
 
+/// Calls `left` until it says that nothing is. The limit counts from the last time that less was left than before, so that a
+/// slow machine takes longer and no more.
+pub fn until_none_left(
+    limit: Duration,
+    what: &str,
+    mut left: impl FnMut() -> Outcome<usize>,
+) -> Outcome {
+    let limit = patience(limit);
+    let (mut least, mut since) = (usize::MAX, Instant::now());
+    loop {
+        let count = left()?;
+        if count == 0 {
+            return Ok(());
+        }
+        if count < least {
+            (least, since) = (count, Instant::now());
+        }
+        if since.elapsed() > limit {
+            return Err(Failure::not_shown(format!(
+                "waited {limit:?} in vain for {what}: {least} are left"
+            )));
+        }
+        pause(PERIOD);
+    }
+}
+
 /// Lets time pass: the pace of a load, the length of a fault. Never in the hope that something will have happened.
 #[expect(clippy::disallowed_methods, reason = "faults and loads take real time")]
 pub fn pause(time: Duration) {
