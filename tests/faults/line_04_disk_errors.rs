@@ -63,14 +63,8 @@ fn run(arena: &Arena) -> Outcome<String> {
 fn fail(trial: &mut Trial, inject: &str, log: &std::path::Path) -> Outcome<i32> {
     let journal = trial.replica.journal();
     let meddling = Meddling::on_files(trial.bridge.process.id(), inject, &journal, log)?;
-    let code = trial.bridge.process.wait_exit(WAIT_LIMIT)?;
-    ensure(code == 4, || {
-        format!("exit {code} instead of 4: {}", trial.bridge.last_words())
-    })?;
+    let ended = trial.bridge.process.wait_exit(WAIT_LIMIT);
     let failed = meddling.injected_by_thread()?;
-    ensure_shown(failed.values().sum::<usize>() > 0, || {
-        "no call was made to fail".into()
-    })?;
     // The copier of the log may be at work when the writer's sync fails, and its own then fails as well.
     if inject.starts_with("fsync") {
         ensure(failed.values().all(|failed| *failed <= 1), || {
@@ -79,5 +73,12 @@ fn fail(trial: &mut Trial, inject: &str, log: &std::path::Path) -> Outcome<i32> 
             )
         })?;
     }
+    let code = ended?;
+    ensure(code == 4, || {
+        format!("exit {code} instead of 4: {}", trial.bridge.last_words())
+    })?;
+    ensure_shown(failed.values().sum::<usize>() > 0, || {
+        "no call was made to fail".into()
+    })?;
     Ok(code)
 }
