@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::arena::Arena;
 use crate::runner::Line;
 use crate::support::disk::{LoopDisk, can_mount};
-use crate::support::failure::{Doing, Failure, Outcome};
+use crate::support::failure::{Doing, Failure, Outcome, ensure};
 use crate::support::oracle::Promises;
 use crate::support::sender::{Load, Sender};
 use crate::support::wait;
@@ -21,6 +21,8 @@ pub(crate) const LINE: Line = Line {
 };
 
 const MEBIBYTE: u64 = 1 << 20;
+/// Postbacks of a kilobyte that the pages which the journal has already cannot hold.
+const TOO_MANY: u64 = 5_000;
 const HEAL_LIMIT: Duration = Duration::from_secs(60);
 
 fn run(arena: &Arena) -> Outcome<String> {
@@ -99,9 +101,14 @@ fn accepts(trial: &Trial, sender: &Sender) -> Outcome<Duration> {
 }
 
 fn refuses(trial: &Trial, sender: &Sender) -> Outcome<Duration> {
-    let (start, before) = (Instant::now(), sender.shed());
-    trial.wait(HEAL_LIMIT, "postbacks to be refused", || {
-        sender.shed() > before + 20
+    let (start, accepted, shed) = (Instant::now(), sender.accepted(), sender.shed());
+    wait::until(HEAL_LIMIT, "postbacks to be refused", || {
+        trial.bridge.goes_on()?;
+        let more = sender.accepted() - accepted;
+        ensure(more < TOO_MANY, || {
+            format!("{more} postbacks were accepted below the floor")
+        })?;
+        Ok((sender.shed() > shed + 20).then_some(()))
     })?;
     Ok(start.elapsed())
 }

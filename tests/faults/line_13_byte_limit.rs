@@ -7,6 +7,7 @@ use crate::runner::{Line, anywhere};
 use crate::support::failure::{Outcome, ensure};
 use crate::support::oracle::Promises;
 use crate::support::sender::Load;
+use crate::support::wait;
 use crate::trial::Trial;
 
 pub(crate) const LINE: Line = Line {
@@ -35,13 +36,14 @@ fn run(arena: &Arena) -> Outcome<String> {
     let sender = load.start(&trial.target);
     trial.wait_flow(LIMIT, 20)?;
     arena.kafka()?.tell("stop 1")?;
-    trial.wait(LIMIT, "the journal to be full", || sender.shed() > 100)?;
+    wait::until(LIMIT, "the journal to be full", || {
+        trial.bridge.goes_on()?;
+        size_within_limit(&trial)?;
+        Ok((sender.shed() > 100).then_some(()))
+    })?;
     let filled = sender.elapsed();
     trial.wait_unready(LIMIT)?;
-    let size = directory_bytes(&trial.replica.journal())?;
-    ensure(size <= LIMIT_BYTES + SLACK_BYTES, || {
-        format!("the journal has {size} bytes, its limit is {LIMIT_BYTES}")
-    })?;
+    let size = size_within_limit(&trial)?;
 
     let full = sender.accepted();
     arena.kafka()?.tell("start 1")?;
@@ -61,6 +63,14 @@ fn run(arena: &Arena) -> Outcome<String> {
         filled.as_secs_f64(),
         healed.as_secs_f64()
     ))
+}
+
+fn size_within_limit(trial: &Trial) -> Outcome<u64> {
+    let size = directory_bytes(&trial.replica.journal())?;
+    ensure(size <= LIMIT_BYTES + SLACK_BYTES, || {
+        format!("the journal has {size} bytes, its limit is {LIMIT_BYTES}")
+    })?;
+    Ok(size)
 }
 
 fn directory_bytes(dir: &std::path::Path) -> Outcome<u64> {
